@@ -1,0 +1,61 @@
+// Package wire holds what host and guest say to each other: the job, which
+// the host lays into shared memory before the guest's clock runs, and the
+// messages, which the agent sends back over its virtio-serial port.
+//
+// Everything that arrives from the guest is untrusted: the module under test
+// owns the guest's kernel.
+package wire
+
+// Job is what a guest is asked to do. It is the first file, job.json, of the
+// job archive; the other files it names stand in the same archive.
+//
+// A Job without modules is a control run: the same steps, nothing loaded.
+type Job struct {
+	// Modules in the order of loading; they are unloaded in reverse.
+	Modules []JobModule `json:"modules,omitempty"`
+
+	// Exercise is the archive path of a script for u-root's shell, run
+	// while the modules are loaded, once a cycle. Empty: nothing is run.
+	Exercise string `json:"exercise,omitempty"`
+
+	// ExerciseMayFail lets a control run go on where the script stumbles
+	// over the module that is not there.
+	ExerciseMayFail bool `json:"exercise_may_fail,omitempty"`
+
+	// Cycles is how often to load, exercise and unload; 0 means once.
+	Cycles int `json:"cycles,omitempty"`
+
+	// KeepLoaded judges while the modules are still loaded.
+	KeepLoaded bool `json:"keep_loaded,omitempty"`
+
+	// Stack is "on" or "off", written to kmemleak as stack=…; empty leaves
+	// the kernel's default (on).
+	Stack string `json:"stack,omitempty"`
+
+	// Walk, where set, replaces the cycles by a walk of error paths.
+	Walk *Walk `json:"walk,omitempty"`
+
+	// Shell gives a prompt on the console in place of steps 4 to 7.
+	Shell bool `json:"shell,omitempty"`
+}
+
+// JobModule is one module of a job.
+type JobModule struct {
+	Name      string `json:"name"` // as in /proc/modules, with underscores
+	File      string `json:"file"` // path in the archive, e.g. modules/foo.ko
+	Params    string `json:"params,omitempty"`
+	UnderTest bool   `json:"under_test,omitempty"` // false for what it merely needs
+}
+
+// Walk asks for the load of the last module to be repeated with its n-th
+// allocation failing, n = From, From+1, … To, or until a load meets no
+// injected fault any more.
+type Walk struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+	// All counts the module loader's own allocations as well, not only
+	// those with the module's code on their stack.
+	All bool `json:"all,omitempty"`
+	// Exercise walks the script's allocations instead of the load's.
+	Exercise bool `json:"exercise,omitempty"`
+}

@@ -1,0 +1,88 @@
+// Package scenarios reads kmemgate.yml, the one file that says how a driver is
+// gated, and holds the suite: one folder a scenario, a small driver with such
+// a file each.
+package scenarios
+
+import "time"
+
+// Scenario is a kmemgate.yml, with the defaults filled in by Load.
+type Scenario struct {
+	// Name is the base name of the directory.
+	Name string `yaml:"-"`
+	// Dir is the directory that holds kmemgate.yml, or that was named on the
+	// command line where there is none.
+	Dir string `yaml:"-"`
+
+	Kernels    []string      `yaml:"kernels"`
+	Arches     []string      `yaml:"arches"`
+	Kconfig    []string      `yaml:"kconfig"`
+	Build      string        `yaml:"build"`
+	Modules    []Module      `yaml:"modules"`
+	Exercise   string        `yaml:"exercise"`
+	Files      []string      `yaml:"files"`
+	Cycles     int           `yaml:"cycles"`
+	ErrorPaths ErrorPaths    `yaml:"error_paths"`
+	Devices    []string      `yaml:"devices"`
+	Clock      string        `yaml:"clock"`
+	Unload     *bool         `yaml:"unload"`
+	Cmdline    string        `yaml:"cmdline"`
+	Memory     string        `yaml:"memory"`
+	Timeout    time.Duration `yaml:"timeout"`
+	Stack      string        `yaml:"stack"`
+
+	AllowWarn    bool   `yaml:"allow_warn"`
+	RequireProbe bool   `yaml:"require_probe"`
+	FailOn       string `yaml:"fail_on"`
+	Baseline     string `yaml:"baseline"`
+
+	Suppress []Suppression `yaml:"suppress"`
+	Expect   []Expectation `yaml:"expect"` // one, or a list of them
+
+	// KconfigLines are the line numbers of Kconfig's entries in the file.
+	KconfigLines []int `yaml:"-"`
+}
+
+// ErrorPaths is "true", "false" or "all".
+type ErrorPaths string
+
+// Module is one module to load. A bare string in the file is its name.
+type Module struct {
+	Name   string `yaml:"name"`
+	Params string `yaml:"params"`
+}
+
+// Suppression declares a known leak harmless, with a reason.
+type Suppression struct {
+	Match     string   `yaml:"match"`     // glob on the title
+	Signature string   `yaml:"signature"` // or this one exactly
+	Reason    string   `yaml:"reason"`    // required
+	URL       string   `yaml:"url"`
+	Kernels   []string `yaml:"kernels"`
+	Expires   string   `yaml:"expires"` // YYYY-MM-DD
+	Line      int      `yaml:"-"`       // in kmemgate.yml
+}
+
+// Expectation is what the suite judges a run by. Leaks are exact: what is not
+// listed must not be there.
+type Expectation struct {
+	Kernels []string       `yaml:"kernels"` // empty: all
+	Arches  []string       `yaml:"arches"`  // empty: all
+	Verdict string         `yaml:"verdict"`
+	Reason  string         `yaml:"reason"` // for none and skipped: a word of the report's reason
+	Leaks   []ExpectedLeak `yaml:"leaks"`
+	Dmesg   []string       `yaml:"dmesg"` // regular expressions, each must match a line
+	// Why explains an expectation that holds for some kernels only.
+	Why string `yaml:"why"`
+}
+
+// ExpectedLeak is one leak; zero fields are not compared.
+type ExpectedLeak struct {
+	Function string `yaml:"function"`
+	Kind     string `yaml:"kind"`
+	Status   string `yaml:"status"`
+	Count    int    `yaml:"count"`
+	Size     int64  `yaml:"size"`
+	File     string `yaml:"file"`
+	Line     int    `yaml:"line"`
+	Children int    `yaml:"children"`
+}
