@@ -48,6 +48,10 @@ type Capture struct {
 	Dmesg    []byte `json:"-"` // dmesg.txt
 	Console  []byte `json:"-"` // console.log
 	Output   []byte `json:"-"` // exercise.log
+
+	// Memory holds the contents of orphans by address, read from the stopped
+	// guest: what tells a list's owner from its nodes. memory.json.
+	Memory map[uint64][]byte `json:"-"`
 }
 
 // Module is a module of the run. Path is the unstripped file, in the run's
