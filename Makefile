@@ -1,0 +1,58 @@
+# Every target works on a bare Debian 12 machine with Go 1.26; deps is the one place for packages.
+SHELL := /bin/bash
+
+PACKAGES := bc bison ccache cpio dpkg-dev flex gcc gcc-aarch64-linux-gnu git jq kmod libc6-dev libc6-dev-arm64-cross libelf-dev libssl-dev \
+	make patch qemu-system-arm qemu-system-x86 rsync util-linux xz-utils zstd
+SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
+TOOL     := go tool -modfile=.github/tools/go.mod
+KMEMGATE := bin/kmemgate
+TEST_VM  := go test -timeout 50m -count=1 -v
+
+# The pairs that `make test` runs on; test-all takes every pair.
+PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
+ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
+
+.PHONY: all deps build gate test test-all unit scenarios lint fuzz bench clean
+
+all: build
+
+deps: ## install the Debian packages that are missing
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | awk '$$2=="installed"{print $$1}' | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
+	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+build: ## bin/kmemgate
+	go build -o $(KMEMGATE) .
+
+gate: deps build ## the main job: a leak is found, and the repaired module passes
+	$(KMEMGATE) run scenarios/leak-on-exit; test $$? -eq 1
+	$(KMEMGATE) run scenarios/clean
+
+test: deps build lint unit scenarios ## everything that CI runs
+
+test-all: deps build lint unit ## every pair of kernel and architecture
+	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios
+
+unit:
+	go test -race -timeout 20m ./...
+
+scenarios: build
+	$(KMEMGATE) kernel build $(PAIRS)
+	KMEMGATE_PAIRS="$(PAIRS)" $(TEST_VM) ./scenarios
+
+lint:
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) actionlint
+	gofmt -l . | (! grep .)
+	go mod tidy -diff
+
+fuzz: ## every fuzz target for FUZZTIME (default 1m)
+	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	for t in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$f | cut -c6-); do \
+	go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) ./$$(dirname $$f) || exit 1; done; done
+
+bench: build ## how much faster than the plain way, in one run
+	go test -run '^$$' -bench . -benchtime 5x ./harness
+
+clean:
+	rm -rf bin
