@@ -1,0 +1,67 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Fault says whose fault an error is.
+type Fault string
+
+// The faults. The command exits 2 for FaultUsage and 3, no verdict, for the others.
+const (
+	FaultUsage  Fault = "usage"  // the arguments and files alone prove it
+	FaultHost   Fault = "host"   // this machine lacks something: network, disk, compiler
+	FaultDriver Fault = "driver" // the module under test does not build
+	FaultKernel Fault = "kernel" // the kernel's source or configuration does not build
+)
+
+// Error is an error with its culprit and, where there is one, its cure.
+type Error struct {
+	Fault Fault
+	Err   error
+	// Cure is what the user can do, e.g. a command to type; may be empty.
+	Cure string
+	// Log is the file that holds all that a build printed; may be empty.
+	Log string
+}
+
+// Error is one line: "host: what went wrong: what cures it". A usage error has no prefix.
+func (e *Error) Error() string {
+	s := e.Err.Error()
+	if e.Fault != FaultUsage {
+		s = string(e.Fault) + ": " + s
+	}
+	if e.Cure != "" {
+		s += ": " + e.Cure
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// IsUsage reports whether err is proven by the arguments and files alone.
+func IsUsage(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Fault == FaultUsage
+}
+
+// cureDisk is what to do against a full disk.
+const cureDisk = "free some space, or type `kmemgate cache prune`"
+
+// hostErr wraps an error of this machine; a full disk comes with its cure.
+func hostErr(err error, format string, args ...any) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return err
+	}
+	e := &Error{Fault: FaultHost, Err: fmt.Errorf(format+": %w", append(args, err)...)}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		e.Cure = cureDisk
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS):
+		e.Cure = "set XDG_CACHE_HOME to a directory that can be written to"
+	}
+	return e
+}
