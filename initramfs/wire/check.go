@@ -22,7 +22,7 @@ func check(m Message) error {
 		return checkLoad(m)
 	case Unload:
 		return first(module(m.Module), text("errno", m.Errno, 32), within("orphans", m.Orphans, 0, 1<<24),
-			within("cycle", m.Cycle, 0, 1<<20), each("holder", m.Holders, 1024))
+			within("cycle", m.Cycle, 0, 1<<20), each("holder", m.Holders, 1024), each("device", m.Bound, 1024))
 	case Exercise:
 		return first(text("signal", m.Signal, 32), within("cycle", m.Cycle, 0, 1<<20))
 	case Scan:

@@ -37,6 +37,10 @@ type Job struct {
 
 	// Shell gives a prompt on the console in place of steps 4 to 7.
 	Shell bool `json:"shell,omitempty"`
+
+	// TimeoutNS bounds each load, unload and script, in guest time; 0 means
+	// one minute.
+	TimeoutNS int64 `json:"timeout_ns,omitempty"`
 }
 
 // JobModule is one module of a job.

@@ -97,7 +97,10 @@ type Unload struct {
 	Errno   string   `json:"errno,omitempty"`
 	Holders []string `json:"holders,omitempty"` // who keeps a busy module
 	RefCnt  int      `json:"refcnt,omitempty"`
-	Jiffies uint64   `json:"jiffies"`
+	Jiffies uint64   `json:"jiffies"` // after delete_module: the end of the module's Load
+	// Bound lists the devices just before the unload, as in Load: a probe may
+	// end after the load did.
+	Bound []string `json:"bound,omitempty"`
 	// Orphans and Bytes count what kmemleak reported after this cycle,
 	// filled where a job has more than one cycle.
 	Orphans int   `json:"orphans,omitempty"`
@@ -159,6 +162,9 @@ const (
 	ReasonLoadFailed   = "load-failed"      // a module was refused
 	ReasonUnloadFailed = "unload-failed"    // a module would not go
 	ReasonExercise     = "exercise-failed"  // the script exited non-zero
+	ReasonLoadHang     = "load-hang"        // a module's init does not return
+	ReasonUnloadHang   = "unload-hang"      // a module's exit does not return
+	ReasonExerciseHang = "exercise-hang"    // the script does not end
 	ReasonBadJob       = "bad-job"          // the job's archive is broken
 	ReasonCanaryLoad   = "canary-not-there" // kmemleak-test could not be loaded
 	ReasonAgent        = "agent-error"      // the agent itself erred

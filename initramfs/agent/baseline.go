@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+)
+
+// The waits, in guest time: free under icount.
+const (
+	// minAge is how old an object must be before it is reported: 5 s
+	// (mm/kmemleak.c, MSECS_MIN_AGE), and a bit.
+	minAge = 6 * time.Second
+	// settleTime lets what is deferred finish: RCU, work queues, delayed
+	// frees, lazy TLB flushes of vmalloc.
+	settleTime = 10 * time.Second
+	// maxScans without agreement are no verdict. The first scan sees every
+	// checksum change, the second reports, the third can agree.
+	maxScans = 8
+)
+
+const (
+	canaryName = "kmemleak_test"
+	canaryFile = "/lib/kmemgate/kmemleak-test.ko"
+)
+
+// proveDetector writes scan=off before anything else: automatic scans are
+// ended, and a detector that is off says so here.
+func (a *agent) proveDetector() error {
+	if err := a.leaks.prove(); err != nil {
+		return err
+	}
+	logSections()
+	return nil
+}
+
+// logSections makes the kernel log the section addresses of every module that
+// it loads. Needs CONFIG_DYNAMIC_DEBUG; without it a refused load has none.
+func logSections() {
+	for _, control := range []string{"/proc/dynamic_debug/control", debugfs + "/dynamic_debug/control"} {
+		if _, err := writeFile(control, "func move_module +p"); err == nil {
+			return
+		}
+	}
+}
+
+// baseline scans until two reads agree, and keeps the last as what the boot
+// itself left.
+func (a *agent) baseline() error {
+	sleep(minAge)
+	err := a.scans(func() bool { return true })
+	a.before = a.leaks.last
+	a.leaks.previous, a.leaks.last = nil, nil
+	return err
+}
+
+// plantCanary leaks on purpose. No scan follows before the job is done, so
+// that the canary proves the very scans that decide.
+func (a *agent) plantCanary() error {
+	a.log.drain()
+	pid, err := a.spawn(verbCanary, request{Module: wire.JobModule{Name: canaryName, File: canaryFile}},
+		wire.ReasonCanaryLoad, a.forward)
+	a.canaryPID = pid
+	a.log.each(func(line []byte) {
+		if bytes.Contains(line, []byte("kmemleak: ")) && bytes.Contains(line, []byte(") = ")) {
+			a.canaryCount++
+		}
+		a.log.keep(line)
+	})
+	if err == nil && a.canaryCount == 0 {
+		err = fail(wire.ReasonCanaryLoad, fmt.Errorf("kmemleak-test printed no addresses: is the kernel's log level or CONFIG_PRINTK in the way?"))
+	}
+	return err
+}
+
+// settle waits for what the work left under way.
+func (a *agent) settle() error {
+	sleep(settleTime)
+	return nil
+}
+
+// scanUntilSettled makes the scans that decide.
+func (a *agent) scanUntilSettled() error { return a.scans(a.canaryWhole) }
+
+// canaryWhole is the cheap half of the host's check: as many records by the
+// canary's pid as it printed addresses.
+func (a *agent) canaryWhole() bool { return a.canaryFound() >= a.canaryCount }
+
+func (a *agent) canaryFound() int {
+	n := 0
+	for _, r := range records(a.leaks.last) {
+		if r.pid == a.canaryPID {
+			n++
+		}
+	}
+	return n
+}
+
+// scans scans until two reads agree and enough says yes. A kernel whose
+// min_unref_scans could not be lowered gets that many scans more.
+func (a *agent) scans(enough func() bool) error {
+	extra := max(a.leaks.unref-1, 0)
+	for n := 1; n <= maxScans+extra; n++ {
+		if n > 1 {
+			sleep(minAge)
+		}
+		scrubStacks()
+		s, err := a.leaks.scan()
+		if err != nil {
+			return err
+		}
+		if err := a.out.Send(s); err != nil {
+			return err
+		}
+		if n >= 3+extra && agree(a.leaks.previous, a.leaks.last) && enough() {
+			return nil
+		}
+	}
+	return fail(wire.ReasonUnsettled, fmt.Errorf("%d scans, and the last two reads hold %d and %d records, %d of the canary's %d",
+		maxScans+extra, len(records(a.leaks.previous)), len(records(a.leaks.last)), a.canaryFound(), a.canaryCount))
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+)
+
+const (
+	leakFile  = debugfs + "/kmemleak"
+	unrefFile = "/sys/module/kmemleak/parameters/min_unref_scans"
+)
+
+// detector is kmemleak's file and the last two reads of it.
+type detector struct {
+	previous, last []byte
+	scans          int
+	unref          int // min_unref_scans; -1 where the kernel has none
+}
+
+// command writes one command. Each counts only when it was taken in full: a
+// detector that is off answers EPERM (EBUSY up to 4.19).
+func (d *detector) command(cmd string) error {
+	var n int
+	var err error
+	onFreshThread(func() { n, err = writeFile(leakFile, cmd) })
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
+		return fail(wire.ReasonDetectorOff, fmt.Errorf("kmemleak refused %q: %w: the detector is off (dmesg says why)", cmd, err))
+	case errors.Is(err, unix.ENOENT):
+		return fail(wire.ReasonDetectorOff, fmt.Errorf("%s: %w: the kernel has no kmemleak", leakFile, err))
+	case err != nil:
+		return fail(wire.ReasonShortWrite, fmt.Errorf("kmemleak %q: %w", cmd, err))
+	case n != len(cmd):
+		return fail(wire.ReasonShortWrite, fmt.Errorf("kmemleak %q: %d of %d bytes taken", cmd, n, len(cmd)))
+	}
+	return nil
+}
+
+// prove shows that the detector is alive. scan=off changes nothing when the
+// thread is off already, and is refused by a dead detector.
+func (d *detector) prove() error { return d.command("scan=off") }
+
+// scan makes one scan, reads the file, and keeps the read before it.
+func (d *detector) scan() (wire.Scan, error) {
+	begin := uptime()
+	if err := d.command("scan"); err != nil {
+		return wire.Scan{}, err
+	}
+	took := uptime() - begin
+	text, err := d.read()
+	if err != nil {
+		return wire.Scan{}, err
+	}
+	d.previous, d.last = d.last, text
+	d.scans++
+	runtime.GC() // the read before the previous one, up to 64 MiB
+	return wire.Scan{N: d.scans, Jiffies: jiffies(), Bytes: len(text), Records: len(records(text)), TookNS: int64(took)}, nil
+}
+
+// read takes the whole file in one go. A read that the host would refuse for
+// its size is refused here, with a reason.
+func (d *detector) read() ([]byte, error) {
+	var text []byte
+	var err error
+	onFreshThread(func() { text, err = readToEOF(leakFile, wire.MaxStream) })
+	if err != nil {
+		return nil, fail(wire.ReasonAgent, fmt.Errorf("read kmemleak: %w", err))
+	}
+	return text, nil
+}
+
+func readToEOF(path string, limit int) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 0, 256<<10)
+	for {
+		if len(text) == cap(text) {
+			text = append(text, 0)[:len(text)]
+		}
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return text, nil
+		}
+		text = text[:len(text)+max(n, 0)]
+		if len(text) > limit {
+			return nil, fmt.Errorf("over %d bytes", limit)
+		}
+	}
+}
+
+// writeFile makes exactly one write.
+func writeFile(path, s string) (int, error) {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return unix.Write(fd, []byte(s))
+}
+
+// setMinUnrefScans asks for reports after one scan without a reference, and
+// tells what the kernel then has. Kernels from 7.x want up to three.
+func setMinUnrefScans() int {
+	read := func() int {
+		b, err := os.ReadFile(unrefFile)
+		if err != nil {
+			return -1
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	if n := read(); n <= 1 {
+		return n
+	}
+	_, _ = writeFile(unrefFile, "1") // read back below: that is the check
+	return read()
+}
+
+// record is the head of one record. The address stays text.
+type record struct {
+	head string // "unreferenced object 0xffff888003c3ba80 (size 32)"
+	size int64
+	pid  int
+}
+
+var objectWord = []byte("unreferenced object")
+
+// records lists the heads of a read. The host's parser is the strict one; this
+// one counts, to tell when reads agree.
+func records(text []byte) []record {
+	var list []record
+	for line := range bytes.Lines(text) {
+		switch {
+		case bytes.HasPrefix(line, objectWord):
+			head := strings.TrimRight(string(line), ":\n ")
+			list = append(list, record{head: head, size: between(head, "(size ", ")")})
+		case len(list) > 0 && list[len(list)-1].pid == 0 && bytes.HasPrefix(line, []byte("  comm \"")):
+			// The name may hold anything: the pid stands behind its last ", pid ".
+			if i := bytes.LastIndex(line, []byte("\", pid ")); i >= 0 {
+				list[len(list)-1].pid = int(between(string(line[i:]), "\", pid ", ","))
+			}
+		}
+	}
+	return list
+}
+
+func between(s, left, right string) int64 {
+	_, s, _ = strings.Cut(s, left)
+	s, _, _ = strings.Cut(s, right)
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
+}
+
+// agree tells whether two reads hold the same objects. The texts may differ
+// all the same: kernels up to 6.7 print each object's age.
+func agree(a, b []byte) bool {
+	x, y := records(a), records(b)
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range x {
+		if x[i] != y[i] {
+			return false
+		}
+	}
+	return true
+}

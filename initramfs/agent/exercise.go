@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+)
+
+// maxOutput bounds what is kept of a script's output over all cycles.
+const maxOutput = 4 << 20
+
+// exercise runs the job's script in u-root's shell, in the job's folder, and
+// ends whatever it left running.
+func (a *agent) exercise(cycle int) error {
+	if a.job.Exercise == "" {
+		return nil
+	}
+	script := filepath.Join(jobDir, a.job.Exercise)
+	status, late, err := a.runScript(script, cycle)
+	reap()
+	if err != nil {
+		return err
+	}
+	x := wire.Exercise{Cycle: cycle, Status: status.ExitStatus()}
+	if status.Signaled() {
+		x.Signal = unix.SignalName(status.Signal())
+	}
+	if err := a.out.Send(x); err != nil {
+		return err
+	}
+	a.log.drain()
+	switch {
+	case late:
+		return fail(wire.ReasonExerciseHang, fmt.Errorf("exercise: not done within %v of guest time", a.limit))
+	case a.job.ExerciseMayFail:
+		return nil
+	case x.Signal != "":
+		return fail(wire.ReasonExercise, fmt.Errorf("exercise: ended by %s (out of memory? see dmesg)", x.Signal))
+	case x.Status != 0:
+		return fail(wire.ReasonExercise, fmt.Errorf("exercise: exit status %d; its last words:\n%s", x.Status, a.lastOutput()))
+	}
+	return nil
+}
+
+func (a *agent) runScript(script string, cycle int) (status unix.WaitStatus, late bool, err error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return 0, false, fmt.Errorf("pipe: %w", err)
+	}
+	defer unix.Close(pipe[0])
+	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", script}, &syscall.ProcAttr{
+		Dir:   jobDir,
+		Env:   append(syscall.Environ(), fmt.Sprintf("KMEMGATE_CYCLE=%d", cycle)),
+		Files: []uintptr{uintptr(nullInput()), uintptr(pipe[1]), uintptr(pipe[1])},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	unix.Close(pipe[1])
+	if err != nil {
+		return 0, false, memory(fmt.Errorf("start /bin/sh: %w (is the userland archive there?)", err))
+	}
+	deadline := uptime() + a.limit
+	status, ended := a.collect(pid, pipe[0], deadline)
+	if ended {
+		return status, false, nil
+	}
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	if status, ended = waitUntil(pid, uptime()+2*time.Second); !ended {
+		return 0, true, fail(wire.ReasonExerciseHang, fmt.Errorf("exercise: still in the kernel after %v of guest time, not even ended by SIGKILL", a.limit))
+	}
+	return status, true, nil
+}
+
+// collect keeps the script's output until the script itself has ended: what it
+// put into the background may hold the pipe open for longer.
+func (a *agent) collect(pid, pipe int, deadline time.Duration) (unix.WaitStatus, bool) {
+	buf := make([]byte, 32<<10)
+	for uptime() < deadline {
+		// Read all there is, then look whether the script lives: in this
+		// order the last words are not lost.
+		var status unix.WaitStatus
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		for a.readOutput(pipe, buf) {
+		}
+		if got == pid {
+			return status, true
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, false
+		}
+		sleep(time.Millisecond)
+	}
+	return 0, false
+}
+
+func (a *agent) readOutput(pipe int, buf []byte) bool {
+	fds := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 0); n <= 0 || err != nil {
+		return false
+	}
+	n, err := unix.Read(pipe, buf)
+	if n <= 0 || err != nil {
+		return false
+	}
+	room := maxOutput - len(a.output)
+	a.output = append(a.output, buf[:min(n, max(room, 0))]...)
+	if room > 0 && n >= room {
+		a.output = append(a.output, "\nkmemgate: the output is cut here\n"...)
+	}
+	return true
+}
+
+func (a *agent) lastOutput() []byte { return a.output[max(0, len(a.output)-1024):] }
+
+func nullInput() int {
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	return fd
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLog bounds what is kept of the kernel's log: a WARN in a loop must not
+// eat the guest's memory.
+const maxLog = 16 << 20
+
+// kernelLog gathers the kernel's log from /dev/kmsg. The kernel's own buffer
+// is a ring of 128 KiB; drained at every step, nothing of a noisy run is lost,
+// and what is lost all the same is said.
+type kernelLog struct {
+	fd   int
+	buf  bytes.Buffer
+	full bool
+}
+
+// openKernelLog reads from the oldest message there is.
+func openKernelLog() *kernelLog {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fd = -1
+	}
+	return &kernelLog{fd: fd}
+}
+
+// drain takes what the kernel has said since.
+func (l *kernelLog) drain() { l.each(l.keep) }
+
+// skip lets everything said so far go by.
+func (l *kernelLog) skip() {
+	if l.fd >= 0 {
+		unix.Seek(l.fd, 0, unix.SEEK_END)
+	}
+}
+
+// each calls f for every message since the last call.
+func (l *kernelLog) each(f func(line []byte)) {
+	record := make([]byte, 9<<10) // a record is 8 KiB at most (CONSOLE_EXT_LOG_MAX)
+	for l.fd >= 0 {
+		n, err := unix.Read(l.fd, record)
+		switch err {
+		case nil:
+			f(formatRecord(record[:n]))
+		case unix.EPIPE: // overwritten before it was read
+			f([]byte("kmemgate: kernel messages were lost here"))
+		case unix.EINTR:
+		default: // EAGAIN: no more
+			return
+		}
+	}
+}
+
+func (l *kernelLog) keep(line []byte) {
+	if l.buf.Len()+len(line) > maxLog {
+		if !l.full {
+			fmt.Fprintf(&l.buf, "kmemgate: the log is cut here, at %d bytes\n", maxLog)
+		}
+		l.full = true
+		return
+	}
+	l.buf.Write(line)
+	l.buf.WriteByte('\n')
+}
+
+// text is everything gathered, as dmesg prints it.
+func (l *kernelLog) text() []byte { return l.buf.Bytes() }
+
+// formatRecord makes a line of dmesg of a record of /dev/kmsg:
+// "6,339,5140900,-;text\n SUBSYSTEM=pci\n" becomes "[    5.140900] text".
+func formatRecord(r []byte) []byte {
+	head, text, found := bytes.Cut(r, []byte(";"))
+	fields := bytes.Split(head, []byte(","))
+	if !found || len(fields) < 3 {
+		return bytes.TrimRight(r, "\n")
+	}
+	text, _, _ = bytes.Cut(text, []byte("\n")) // a dictionary follows
+	us, _ := strconv.ParseUint(string(fields[2]), 10, 64)
+	line := fmt.Appendf(nil, "[%5d.%06d] ", us/1e6, us%1e6)
+	return append(line, unescape(text)...)
+}
+
+// unescape undoes the \x0a that the kernel writes for bytes that it deems
+// unprintable (kernel/printk/printk.c, msg_add_ext_text). Control characters
+// stay escaped: the log is shown on terminals.
+func unescape(s []byte) []byte {
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) && s[i+1] == 'x' {
+			c, err := strconv.ParseUint(string(s[i+2:i+4]), 16, 8)
+			if err == nil && (c >= ' ' || c == '\t') && c != 0x7f {
+				out = append(out, byte(c))
+				i += 3
+				continue
+			}
+		}
+		out = append(out, s[i])
+	}
+	return out
+}
+
+// mark writes a line of ours into the kernel's log.
+func mark(format string, args ...any) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "<5>kmemgate: "+format, args...)
+}

@@ -1,0 +1,3 @@
+package main
+
+func (a *agent) shell() error { return nil }
