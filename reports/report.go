@@ -67,6 +67,23 @@ type Run struct {
 	Dir string `json:"dir,omitempty"`
 	// Reproduce is the command line that repeats this run.
 	Reproduce string `json:"reproduce,omitempty"`
+
+	// Started is when the run began (RFC 3339, UTC); empty: not known.
+	Started string `json:"started,omitempty"`
+	// Built tells what exactly was tested; nil: not known.
+	Built *Built `json:"built,omitempty"`
+}
+
+// Built identifies the bits that a run tested, for the history.
+type Built struct {
+	Commit    string `json:"commit,omitempty"`    // of the kernel source, where that is a git tree
+	Config    string `json:"config,omitempty"`    // sha256 of the kernel's .config, in hex
+	Toolchain string `json:"toolchain,omitempty"` // the compiler's first line of --version
+	// Content is the content address of everything under test: kernel,
+	// configuration, toolchain and the driver's source. Runs with one Content
+	// ran the same bits, so a leak that only some of them show is flaky.
+	// Empty: not known, and only runs of one night count as the same build.
+	Content string `json:"content,omitempty"`
 }
 
 // CanaryResult counts the canary's orphans in the read that decides.
