@@ -13,10 +13,14 @@ type Scenario struct {
 	// command line where there is none.
 	Dir string `yaml:"-"`
 
-	Kernels    []string      `yaml:"kernels"`
-	Arches     []string      `yaml:"arches"`
-	Kconfig    []string      `yaml:"kconfig"`
-	Build      string        `yaml:"build"`
+	Kernels []string `yaml:"kernels"` // what --kernel takes; Load's default is DefaultKernel
+	Arches  []string `yaml:"arches"`  // Load's default is the host's
+	Kconfig []string `yaml:"kconfig"` // e.g. CONFIG_VIDEO_DEV=m, on top of the base
+	// Build is the Kbuild or dkms.conf directory, relative to Dir. Empty
+	// means that there is nothing to build: Modules come from the kernel's
+	// own tree.
+	Build string `yaml:"build"`
+	// Modules in the order of loading; empty: every .ko built, by dependency.
 	Modules    []Module      `yaml:"modules"`
 	Exercise   string        `yaml:"exercise"`
 	Files      []string      `yaml:"files"`
@@ -36,7 +40,9 @@ type Scenario struct {
 	Baseline     string `yaml:"baseline"`
 
 	Suppress []Suppression `yaml:"suppress"`
-	Expect   []Expectation `yaml:"expect"` // one, or a list of them
+
+	// Expect is one expectation or a list; the first that fits applies (ExpectFor).
+	Expect Expectations `yaml:"expect"`
 
 	// KconfigLines are the line numbers of Kconfig's entries in the file.
 	KconfigLines []int `yaml:"-"`
@@ -44,6 +50,9 @@ type Scenario struct {
 
 // ErrorPaths is "true", "false" or "all".
 type ErrorPaths string
+
+// Expectations is a list of them; one alone needs no list in the file.
+type Expectations []Expectation
 
 // Module is one module to load. A bare string in the file is its name.
 type Module struct {
@@ -65,17 +74,20 @@ type Suppression struct {
 // Expectation is what the suite judges a run by. Leaks are exact: what is not
 // listed must not be there.
 type Expectation struct {
-	Kernels []string       `yaml:"kernels"` // empty: all
+	Kernels []string       `yaml:"kernels"` // as MatchKernel takes them; empty: all
 	Arches  []string       `yaml:"arches"`  // empty: all
 	Verdict string         `yaml:"verdict"`
 	Reason  string         `yaml:"reason"` // for none and skipped: a word of the report's reason
 	Leaks   []ExpectedLeak `yaml:"leaks"`
-	Dmesg   []string       `yaml:"dmesg"` // regular expressions, each must match a line
+	Dmesg   []string       `yaml:"dmesg"`    // regular expressions, each must match a line
+	NoDmesg []string       `yaml:"no_dmesg"` // none of these may match a line
+	Output  []string       `yaml:"output"`   // like Dmesg, of what exercise printed
 	// Why explains an expectation that holds for some kernels only.
 	Why string `yaml:"why"`
 }
 
-// ExpectedLeak is one leak; zero fields are not compared.
+// ExpectedLeak is one leak; zero fields are not compared, but for Status, of
+// which the zero value means "new".
 type ExpectedLeak struct {
 	Function string `yaml:"function"`
 	Kind     string `yaml:"kind"`

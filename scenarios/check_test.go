@@ -1,0 +1,95 @@
+package scenarios
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMatchKernel(t *testing.T) {
+	cases := []struct {
+		pattern, release string
+		want             bool
+	}{
+		{"6.12", "6.12.117", true},
+		{"6.12", "6.12.117-deb12u1", true},
+		{"6.1", "6.12.117", false},
+		{"6", "6.1.192", true},
+		{"6.12.117", "6.12.117", true},
+		{"6.12.11", "6.12.117", false},
+		{">=6.12", "7.3.4", true},
+		{">=6.12", "6.12", true},
+		{">6.12", "6.12.117", false},
+		{"<6.12", "6.1.192", true},
+		{"<6.6", "6.6.9", false},
+		{"<7", "6.12.117", true},
+		{">=7", "7.3.4-1~bpo13", true},
+		{"7.x", "7.3.4", false},
+		{"6.12", "", false},
+	}
+	for _, c := range cases {
+		require.Equal(t, c.want, MatchKernel(c.pattern, c.release), "%s of %s", c.pattern, c.release)
+	}
+}
+
+func TestExpectForTakesTheFirstThatFits(t *testing.T) {
+	s := Scenario{Expect: Expectations{
+		{Kernels: []string{"<6.12"}, Verdict: "skipped"},
+		{Arches: []string{"arm64"}, Verdict: "clean"},
+		{Kernels: []string{"6.12"}, Verdict: "leaks"},
+	}}
+	verdict := func(release, arch string) string {
+		e, _ := s.ExpectFor(release, arch)
+		return e.Verdict
+	}
+	require.Equal(t, "skipped", verdict("6.1.192", "arm64"))
+	require.Equal(t, "clean", verdict("6.12.117", "arm64"))
+	require.Equal(t, "leaks", verdict("6.12.117", "x86_64"))
+	_, ok := s.ExpectFor("7.3.4", "x86_64")
+	require.False(t, ok)
+}
+
+func TestCheckAgrees(t *testing.T) {
+	e := Expectation{
+		Verdict: "leaks",
+		Leaks:   []ExpectedLeak{{Function: "f"}, {Function: "f", Size: 64}},
+		Dmesg:   []string{"^one$"}, NoDmesg: []string{"three"}, Output: []string{"done"},
+	}
+	require.Empty(t, e.Check(Observed{
+		Verdict: "leaks",
+		// The 64 bytes come first: the wish without a size must leave them.
+		Leaks: []ObservedLeak{
+			{Function: "f", Size: 64, Status: "new"}, {Function: "f", Size: 32, Status: "new"},
+			{Function: "g", Status: "noise"}, {Function: "h", Status: "transient"},
+		},
+		Dmesg: "zero\none\ntwo", Output: "done\n",
+	}))
+}
+
+func TestCheckSaysWhatDiffers(t *testing.T) {
+	e := Expectation{
+		Verdict: "leaks", Leaks: []ExpectedLeak{{Function: "f", Count: 2}},
+		Dmesg: []string{"^one$"}, NoDmesg: []string{"t.o"}, Output: []string{"done"},
+	}
+	require.Equal(t, []string{
+		"verdict: want leaks, got none (panic): at boot",
+		"leak: want {function: f, status: new, count: 2}, got {function: f, status: new, count: 3}",
+		"leak: want none but those listed, got {function: f, status: new, count: 3}",
+		"leak: want none but those listed, got {function: g, status: new}",
+		`dmesg: want a line that matches "^one$", got none`,
+		`output: want a line that matches "done", got none`,
+		`dmesg: want no line that matches "t.o", got "two"`,
+	}, e.Check(Observed{
+		Verdict: "none", Reason: "panic", Detail: "at boot",
+		Leaks: []ObservedLeak{{Function: "f", Count: 3, Status: "new"}, {Function: "g", Status: "new"}},
+		Dmesg: "one two",
+	}))
+	require.Equal(t, []string{"reason: want hang, got panic"},
+		Expectation{Verdict: "none", Reason: "hang"}.Check(Observed{Verdict: "none", Reason: "panic"}))
+}
+
+func TestCheckListsAStatusThatIsNotNew(t *testing.T) {
+	e := Expectation{Verdict: "clean", Leaks: []ExpectedLeak{{Function: "f", Status: "suppressed"}}}
+	require.Empty(t, e.Check(Observed{Verdict: "clean", Leaks: []ObservedLeak{{Function: "f", Status: "suppressed"}}}))
+	require.Len(t, e.Check(Observed{Verdict: "clean"}), 1)
+}

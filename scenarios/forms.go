@@ -1,0 +1,45 @@
+package scenarios
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// UnmarshalYAML takes a bare name, or name and params.
+func (m *Module) UnmarshalYAML(node ast.Node) error {
+	if text, ok := node.(*ast.StringNode); ok {
+		m.Name = text.Value
+		return nil
+	}
+	type plain Module // without this method
+	return yaml.NodeToValue(node, (*plain)(m), yaml.Strict())
+}
+
+// UnmarshalYAML takes one expectation, or a list of them.
+func (e *Expectations) UnmarshalYAML(node ast.Node) error {
+	if node.Type() == ast.SequenceType {
+		return yaml.NodeToValue(node, (*[]Expectation)(e), yaml.Strict())
+	}
+	var one Expectation
+	if err := yaml.NodeToValue(node, &one, yaml.Strict()); err != nil {
+		return err
+	}
+	*e = Expectations{one}
+	return nil
+}
+
+// UnmarshalYAML takes true, false or all.
+func (p *ErrorPaths) UnmarshalYAML(node ast.Node) error {
+	switch text := node.GetToken().Value; text {
+	case "true", "false", "all":
+		*p = ErrorPaths(text)
+		return nil
+	default:
+		return &yaml.SyntaxError{
+			Message: fmt.Sprintf("error_paths: want true, false or all, found %q", text),
+			Token:   node.GetToken(),
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package scenarios
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// suite gives the folders that hold a kmemgate.yml.
+func suite(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*/" + FileName)
+	require.NoError(t, err)
+	require.NotEmpty(t, files, "no scenario found")
+	dirs := make([]string, len(files))
+	for i, f := range files {
+		dirs[i] = filepath.Dir(f)
+	}
+	return dirs
+}
+
+// Every scenario loads, says on its first line what it shows, and expects
+// something on each kernel and architecture that it names.
+func TestScenariosAreWhole(t *testing.T) {
+	for _, dir := range suite(t) {
+		t.Run(dir, func(t *testing.T) {
+			s, err := Load(dir)
+			require.NoError(t, err)
+			text, err := os.ReadFile(filepath.Join(dir, FileName))
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(string(text), "# "), "the first line is a comment: what the scenario shows")
+			for _, k := range s.Kernels {
+				for _, a := range s.Arches {
+					_, ok := s.ExpectFor(k, a)
+					require.True(t, ok, "nothing is expected on %s/%s", k, a)
+				}
+			}
+		})
+	}
+}
+
+// Kernel code is GPL-2.0 and says so where checkpatch looks for it.
+func TestDriversCarryTheirLicence(t *testing.T) {
+	files, err := filepath.Glob("*/*.c")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(text), "// SPDX-License-Identifier: GPL-2.0\n"), f)
+		require.Contains(t, string(text), `MODULE_LICENSE("GPL")`, f)
+		require.Contains(t, string(text), "MODULE_DESCRIPTION(", f)
+	}
+}
