@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"hash/crc64"
 	"strings"
 
 	"github.com/kmemgate/kmemgate/reports"
@@ -60,8 +61,8 @@ func leakyRun(kernel, arch string) reports.Run {
 		Walk: &reports.WalkResult{Allocations: 43, Failed: 41, Bounded: true, Findings: []reports.Finding{
 			{N: 7, Kind: "oops", Stack: []reports.Frame{{Function: "leaky_setup_ring", Offset: 0x5c, Module: "leaky", File: "leaky.c", Line: 64}},
 				Text: "BUG: kernel NULL pointer dereference, address: 0000000000000008\n#PF: supervisor write access in kernel mode\n"},
-			{N: 12, Kind: "leak", Signature: "25e897f370290e3d"},
-			{N: 13, Kind: "leak", Signature: "25e897f370290e3d"},
+			{N: 12, Kind: "leak", Signature: "25e897f37029"},
+			{N: 13, Kind: "leak", Signature: "25e897f37029"},
 			{N: 31, Kind: "hang", Text: "watchdog: no answer for 60 s of guest time"},
 			{N: 33, Kind: "warn", Stack: []reports.Frame{{Function: "sysfs_remove_group"}, {Function: "leaky_remove", Offset: 0x22, Module: "leaky", File: "leaky.c", Line: 120}},
 				Text: "WARNING: CPU: 0 PID: 71 at fs/sysfs/group.c:281"},
@@ -74,7 +75,7 @@ func leakyRun(kernel, arch string) reports.Run {
 // probeLeak is three objects of one line, reached through a driver's probe.
 func probeLeak() reports.Leak {
 	return reports.Leak{
-		Signature: "efadf7103e60a38a", Title: "memory leak in leak_in_probe",
+		Signature: "efadf7103e60", Title: "memory leak in leak_in_probe",
 		Status: reports.New, Kind: "object", Function: "leak_in_probe", Module: "leaky", File: "leaky.c", Line: 42,
 		Size: 64, Count: 3, Bytes: 192, PerCycle: 1, Children: 2,
 		Frames: []reports.Frame{
@@ -123,7 +124,7 @@ const probeRecord = `unreferenced object 0xffff888003d5a1c0 (size 64):
 // ringLeak has two sites of different sizes and comes of a walk.
 func ringLeak() reports.Leak {
 	return reports.Leak{
-		Signature: "25e897f370290e3d", Title: "memory leak in leaky_setup_ring",
+		Signature: "25e897f37029", Title: "memory leak in leaky_setup_ring",
 		Status: reports.New, Kind: "object", Function: "leaky_setup_ring", Module: "leaky", File: "leaky.c", Line: 58,
 		Size: 1024, Count: 3, Bytes: 4096, Walk: []int{12, 13},
 		Sites: []reports.Site{
@@ -143,7 +144,7 @@ func ringLeak() reports.Leak {
 // percpuLeak has no frame in a module and no source.
 func percpuLeak() reports.Leak {
 	return reports.Leak{
-		Signature: "95579bf690b79f07", Title: "memory leak in pcpu_user",
+		Signature: "95579bf690b7", Title: "memory leak in pcpu_user",
 		Status: reports.New, Kind: "percpu", Function: "pcpu_user", Size: 8, Count: 1, Bytes: 8,
 		Frames: []reports.Frame{
 			{Function: "pcpu_alloc_noprof", Offset: 0x511}, {Function: "pcpu_user", Offset: 0x12}, {Function: "kernel_thing", Offset: 0x9},
@@ -155,7 +156,7 @@ func percpuLeak() reports.Leak {
 func otherLeak(status reports.Status, title, note string, count int, size int64) reports.Leak {
 	function := strings.TrimPrefix(title, "memory leak in ")
 	return reports.Leak{
-		Signature: "v1:leaky:" + function, Title: title, Status: status, Note: note, Kind: "object", Function: function,
+		Signature: sig("%s", function), Title: title, Status: status, Note: note, Kind: "object", Function: function,
 		Module: "leaky", File: "leaky.c", Line: 200, Size: size, Count: count, Bytes: size * int64(count),
 		Frames:  []reports.Frame{{Function: "__kmalloc_noprof", Offset: 0x1e5}, {Function: function, Offset: 0x10, Module: "leaky", File: "leaky.c", Line: 200}},
 		Records: []string{},
@@ -164,9 +165,14 @@ func otherLeak(status reports.Status, title, note string, count int, size int64)
 
 func kernelLeak() reports.Leak {
 	l := otherLeak(reports.Noise, "memory leak in acpi_init", "", 1, 128)
-	l.Signature, l.Module, l.File, l.Line = "76b1d4f5ca0b5c34", "", "", 0
+	l.Signature, l.Module, l.File, l.Line = "76b1d4f5ca0b", "", "", 0
 	l.Frames = []reports.Frame{{Function: "__kmalloc_noprof", Offset: 0x1e5}, {Function: "acpi_init", Offset: 0x77}}
 	return l
+}
+
+// sig stands in for the hash that a signature is.
+func sig(format string, args ...any) string {
+	return fmt.Sprintf("%012x", crc64.Checksum(fmt.Appendf(nil, format, args...), crc64.MakeTable(crc64.ISO))>>16)
 }
 
 // crowd is one run of many leaks, for sizes and speed.
@@ -177,7 +183,7 @@ func crowd(n int) reports.Report {
 	for i := range n {
 		l := probeLeak()
 		l.Function = fmt.Sprintf("leak_%d", i)
-		l.Title, l.Signature, l.Line, l.Bytes = "memory leak in "+l.Function, fmt.Sprintf("8f45cf7f5009abd0", i), i+1, int64(n-i)*64
+		l.Title, l.Signature, l.Line, l.Bytes = "memory leak in "+l.Function, sig("leak_%d", i), i+1, int64(n-i)*64
 		l.Frames[1].Function = l.Function
 		run.Leaks = append(run.Leaks, l)
 	}
