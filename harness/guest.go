@@ -1,0 +1,201 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hugelgupf/vmtest/qemu"
+)
+
+const (
+	// quitTimeout is how long QEMU may take to end by itself.
+	quitTimeout = 2 * time.Second
+	// stderrMax bounds what is kept of QEMU's own output.
+	stderrMax = 64 << 10
+)
+
+// guest is one running QEMU and the pipes to it. It ends with Close, and with
+// the process that started it.
+type guest struct {
+	plan    plan
+	dir     *tempDir
+	qmp     *qmpClient
+	console *console
+	port    *os.File // what the agent says
+	stderr  *tail    // what QEMU itself says
+	command string   // as typed in a shell
+
+	kill   func()
+	exited chan struct{} // closed when QEMU is gone
+	err    error         // how it went; valid once exited is closed
+}
+
+// start starts QEMU with its clock stopped. The files that the plan names must
+// be there; FIFOs, and the control socket, are made here.
+func start(ctx context.Context, dir *tempDir, p plan) (*guest, error) {
+	p.con, p.port = dir.file("con"), dir.file("port")
+	for _, fifo := range []string{p.con + ".in", p.con + ".out", p.port + ".in", p.port + ".out"} {
+		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+			return nil, hostError("", "mkfifo %s: %w", fifo, err)
+		}
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, hostError("", "socketpair: %w", err)
+	}
+	g := &guest{dir: dir, stderr: &tail{max: stderrMax}, exited: make(chan struct{})}
+	err = g.launch(p, theirs)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return nil, hostError("", "start %s: %w", p.qemu, err)
+	}
+	if err := g.connect(ctx, ours); err != nil {
+		g.Close()
+		return nil, hostError("", "%s: %w%s", p.facts.program, err, g.stderr.lastLine())
+	}
+	return g, nil
+}
+
+// connect opens the pipes. The greeting comes after QEMU has opened its ends:
+// from then on an end of file means that QEMU is gone.
+func (g *guest) connect(ctx context.Context, ours *net.UnixConn) (err error) {
+	if g.qmp, err = newQMP(ctx, ours); err != nil {
+		return err
+	}
+	if g.port, err = openFIFO(g.plan.port + ".out"); err != nil {
+		return err
+	}
+	out, err := openFIFO(g.plan.con + ".out")
+	if err != nil {
+		return err
+	}
+	g.console = readConsole(out)
+	return nil
+}
+
+// launch starts the process through vmtest. QEMU must not outlive us, even
+// when we are killed: setpriv makes the kernel kill it with the thread that
+// started it, so that this thread is kept until QEMU ends. A session of its
+// own keeps a terminal's Ctrl-C from it: we end it in our own order.
+//
+// vmtest splits a QEMU command at blanks and reads VMTEST_* variables, so all
+// fields are set here.
+func (g *guest) launch(p plan, control *os.File) error {
+	var vm *qemu.VM
+	configure := func(_ *qemu.IDAllocator, o *qemu.Options) error {
+		p.qmpFD = o.AddFile(control)
+		o.QEMUCommand, o.QEMUArgs = p.launcher()
+		o.QEMUArgs = append(o.QEMUArgs, p.args()...)
+		o.Kernel, o.KernelArgs, o.Initramfs = p.Kernel.Image, p.kernelArgs(), p.initrd
+		o.SerialOutput = append(o.SerialOutput, g.stderr)
+		o.VMTimeout = 0
+		return nil
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		var err error
+		vm, err = qemu.StartContext(context.Background(), p.facts.vmtest, configure)
+		started <- err
+		if err == nil {
+			g.err = vm.Wait()
+			close(g.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	g.plan, g.kill, g.command = p, func() { vm.Kill() }, quoteCommand(vm.Cmdline())
+	return nil
+}
+
+// launcher is what stands before QEMU's arguments.
+func (p plan) launcher() (string, []string) {
+	if p.orphan {
+		return "setsid", []string{p.qemu}
+	}
+	return "setsid", []string{"setpriv", "--pdeathsig", "KILL", "--", p.qemu}
+}
+
+// Close ends QEMU, first with a word and then without, waits until it is gone
+// and removes the private folder.
+func (g *guest) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
+	defer cancel()
+	if g.qmp != nil {
+		_ = g.qmp.Do(ctx, "quit", nil, nil)
+	}
+	select {
+	case <-g.exited:
+	case <-ctx.Done():
+	}
+	g.kill()
+	<-g.exited
+	if g.qmp != nil {
+		g.qmp.Close()
+	}
+	if g.console != nil {
+		g.console.wait()
+	}
+	if g.port != nil {
+		g.port.Close()
+	}
+	return g.dir.remove()
+}
+
+// socketPair is a connection to QEMU's monitor that needs no name in the file
+// system: nothing to wait for, nothing to leave behind, no limit on its path.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	mine := os.NewFile(uintptr(fds[0]), "qmp")
+	theirs := os.NewFile(uintptr(fds[1]), "qmp")
+	defer mine.Close()
+	conn, err := net.FileConn(mine)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("a %T", conn), conn.Close(), theirs.Close())
+	}
+	return unix, theirs, nil
+}
+
+// openFIFO opens the reading end without waiting for a writer. A FIFO, not a
+// socket: the guest's console writes single bytes, a socket's buffer is full
+// after some 300 unread ones, and a guest that has to wait for the host does
+// not repeat to the byte. The pipe is made as large as the kernel lets a user.
+func openFIFO(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	const setPipeSize, size = 1031, 1 << 20 // F_SETPIPE_SZ, fs/pipe.c: pipe_max_size
+	if raw, err := f.SyscallConn(); err == nil {
+		// A smaller pipe works as well.
+		_ = raw.Control(func(fd uintptr) { _, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, size) })
+	}
+	return f, nil
+}
+
+// quoteCommand writes a command so that it can be pasted into a shell.
+func quoteCommand(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = shellQuote(a)
+	}
+	return strings.Join(quoted, " ")
+}

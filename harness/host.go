@@ -1,0 +1,157 @@
+// Package harness boots guests in QEMU, saves them as templates, starts clones
+// of those, and gathers what a guest says into a reports.Capture. It knows
+// machines, not leaks: what a capture means is for package reports.
+package harness
+
+import (
+	"context"
+	"io"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/kmemgate/kmemgate/kernels"
+)
+
+// The clocks of Machine.Clock.
+const (
+	// ClockWarp ties guest time to executed instructions and skips idle
+	// time: waits are free and runs repeat to the byte. One CPU, no KVM.
+	ClockWarp = "warp"
+	// ClockReal is for SMP, KVM, races and heavy work.
+	ClockReal = "real"
+)
+
+// Cache keeps templates; *kernels.Cache is one.
+type Cache interface {
+	Entry(ctx context.Context, kind, key string, make func(ctx context.Context, dir string) error) (path string, release func(), err error)
+}
+
+// Host is the machine that guests run on. The zero value works.
+type Host struct {
+	// QEMU is the program for each architecture; one that is missing is
+	// looked up in PATH.
+	QEMU map[string]string
+	// Cache keeps templates; nil is the user's cache.
+	Cache Cache
+	// Temp is where private folders are made; empty is the system's.
+	Temp string
+	// Log takes a line where a user waits; nil drops them.
+	Log func(format string, args ...any)
+
+	mu       sync.Mutex
+	versions map[string]string // of QEMU, by path
+}
+
+// Machine is a guest before it is started.
+type Machine struct {
+	Kernel *kernels.Kernel
+	// Initrd are newc archives, plain or compressed. The kernel unpacks
+	// them one after the other, later files replace earlier ones.
+	Initrd []string
+	// Cmdline is added to the kernel's arguments.
+	Cmdline string
+	// Memory is QEMU's -m; empty means 128M.
+	Memory string
+	// Clock is ClockWarp or ClockReal; empty means warp where it can be had.
+	Clock string
+	// SMP is how many CPUs; 0 means one. More than one need ClockReal.
+	SMP int
+	// Devices are QEMU's -device arguments, e.g. "edu".
+	Devices []string
+	// Console gets the guest's console while a template is made.
+	Console io.Writer
+}
+
+// RunOptions are what a run may do besides the job. The zero value works.
+type RunOptions struct {
+	// Timeout is how much guest time may pass without a word from the
+	// guest; 0 means 60 s. The agent's own waits come on top.
+	Timeout time.Duration
+	// Wall bounds the whole run in the host's time; 0 means 30 min.
+	Wall time.Duration
+	// OutDir receives the evidence that this package alone has (qemu.cmd,
+	// console.log, job/); empty means none is written.
+	OutDir string
+	// Keep leaves the guest paused after its answer, with sockets for a
+	// monitor and a debugger in OutDir.
+	Keep bool
+	// ReadMemory is asked, once the guest has said everything, which memory
+	// to read into Capture.Memory. It gets the read that decides.
+	ReadMemory func(last []byte) []Region
+	// Console gets the guest's console as it comes.
+	Console io.Writer
+}
+
+// Region is a piece of guest memory, by its kernel address.
+type Region struct {
+	Addr uint64
+	Size int
+}
+
+func (h *Host) logf(format string, args ...any) {
+	if h.Log != nil {
+		h.Log(format, args...)
+	}
+}
+
+func (h *Host) cache() Cache {
+	if h.Cache != nil {
+		return h.Cache
+	}
+	return &kernels.Cache{}
+}
+
+// program finds QEMU for an architecture.
+func (h *Host) program(arch string) (string, error) {
+	f, err := facts(arch)
+	if err != nil {
+		return "", err
+	}
+	name := f.program
+	if h.QEMU[arch] != "" {
+		name = h.QEMU[arch]
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", hostError("apt-get install "+packageOf(arch), "%s: not found in PATH", name)
+	}
+	return path, nil
+}
+
+// packageOf is Debian's package of QEMU.
+func packageOf(arch string) string {
+	if arch == "arm64" {
+		return "qemu-system-arm"
+	}
+	return "qemu-system-x86"
+}
+
+// clock decides how the guest's time passes, and says why if it is not what
+// was asked for.
+func (m Machine) clock() (clock, note string) {
+	switch {
+	case m.Clock == ClockReal:
+		return ClockReal, ""
+	case m.SMP > 1:
+		// x86 with -smp 2 and sleep=off hangs while it starts the second CPU (measured).
+		return ClockReal, "more than one CPU: guest time cannot be warped"
+	}
+	return ClockWarp, ""
+}
+
+// plan makes a plan for a machine; files are filled in by its user.
+func (h *Host) plan(m Machine, r role) (plan, string, error) {
+	f, err := facts(m.Kernel.Arch)
+	if err != nil {
+		return plan{}, "", err
+	}
+	path, err := h.program(m.Kernel.Arch)
+	if err != nil {
+		return plan{}, "", err
+	}
+	clock, note := m.clock()
+	m.Clock = clock
+	return plan{Machine: m, facts: f, role: r, qemu: path, kvm: clock == ClockReal && kvmUsable(f, runtime.GOARCH)}, note, nil
+}

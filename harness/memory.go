@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+const (
+	// readMax bounds one region: a leak's owner is found by its pointers, and
+	// those of a huge object tell no more than its first megabyte.
+	readMax = 1 << 20
+	// readTotal and readCount bound all regions of a run.
+	readTotal = 32 << 20
+	readCount = 20000
+	// readTime bounds the whole reading.
+	readTime = 20 * time.Second
+)
+
+// afterwards does what is done with a guest that has said everything: it is
+// stopped, so that its memory stands still. It reports whether it stays.
+func (h *Host) afterwards(ctx context.Context, g *guest, a *answer, c *reports.Capture, opt RunOptions) bool {
+	if g.qmp.Do(ctx, "stop", nil, nil) != nil {
+		return false
+	}
+	if opt.ReadMemory != nil {
+		c.Memory = g.readMemory(ctx, opt.ReadMemory(a.last()))
+	}
+	return opt.Keep
+}
+
+// readMemory reads kernel memory of the stopped guest. What cannot be read
+// is left out: it only tells how orphans belong together.
+func (g *guest) readMemory(ctx context.Context, regions []Region) map[uint64][]byte {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	memory, total := map[uint64][]byte{}, 0
+	for _, r := range regions[:min(len(regions), readCount)] {
+		size := min(r.Size, readMax)
+		if size <= 0 || total+size > readTotal || ctx.Err() != nil {
+			continue
+		}
+		if b := g.readRegion(ctx, r.Addr, size); b != nil {
+			memory[r.Addr] = b
+			total += size
+		}
+	}
+	return memory
+}
+
+// readRegion reads by virtual address, as the CPU would; where that fails it
+// tries the kernel's linear map. On arm64 the first fails while the CPU is
+// stopped in user mode (measured).
+func (g *guest) readRegion(ctx context.Context, addr uint64, size int) []byte {
+	file := g.dir.file("memory")
+	defer os.Remove(file)
+	// memsave takes its address as a signed integer (qapi/machine.json).
+	args := map[string]any{"val": int64(addr), "size": size, "filename": file}
+	if g.qmp.Do(ctx, "memsave", args, nil) == nil {
+		return readExactly(file, size)
+	}
+	f := g.plan.facts
+	if linear := f.linear; linear != 0 && addr >= linear && addr-linear < 1<<40 {
+		args["val"] = int64(addr - linear + f.ram)
+		if g.qmp.Do(ctx, "pmemsave", args, nil) == nil {
+			return readExactly(file, size)
+		}
+	}
+	return nil
+}
+
+func readExactly(file string, size int) []byte {
+	b, err := os.ReadFile(filepath.Clean(file))
+	if err != nil || len(b) != size {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,207 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+const (
+	defaultTimeout = 60 * time.Second
+	defaultWall    = 30 * time.Minute
+	// agentWaits is what the agent itself may sleep between two messages:
+	// it lets 10 s pass before the first scan and 6 s before each other.
+	agentWaits = 20 * time.Second
+	// clockPoll is how often the guest's clock is looked at. A run of a
+	// second is over before the first look.
+	clockPoll = 2 * time.Second
+	// slowdown is how much slower than the host's clock a busy warped guest
+	// may be: "a pure CPU loop is about 4 times slower" (measured), on a host
+	// whose cores are all taken.
+	slowdown = 8
+)
+
+// Boot boots a guest, hands it the job and gathers its answer. What goes wrong
+// in the guest is the capture's Reason; the error is for the host's faults.
+// The job is a whole region (package initramfs makes it); nil is for a guest
+// that shall get none.
+func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) (*reports.Capture, error) {
+	p, note, err := h.plan(m, roleCold)
+	if err != nil {
+		return nil, err
+	}
+	p.orphan = opt.Keep
+	begin := time.Now()
+	g, err := h.boot(ctx, p, job)
+	if err != nil {
+		return nil, err
+	}
+	c := newCapture(p, "cold", note)
+	return c, h.finish(ctx, g, nil, c, opt, begin)
+}
+
+// boot starts a guest that boots from its kernel. Its clock is still stopped.
+func (h *Host) boot(ctx context.Context, p plan, job []byte) (*guest, error) {
+	dir, err := newTempDir(h.Temp)
+	if err != nil {
+		return nil, err
+	}
+	g, err := h.bootIn(ctx, dir, p, job)
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (h *Host) bootIn(ctx context.Context, dir *tempDir, p plan, job []byte) (*guest, error) {
+	if p.initrd == "" {
+		p.initrd = dir.file("initrd")
+		if err := concatenate(p.initrd, p.Initrd); err != nil {
+			return nil, err
+		}
+	}
+	if p.job == "" {
+		p.job = dir.file("job")
+	}
+	if err := writeJob(p.job, job); err != nil {
+		return nil, err
+	}
+	return start(ctx, dir, p)
+}
+
+// newCapture is a capture with what is known before the guest runs.
+func newCapture(p plan, boot, clockNote string) *reports.Capture {
+	return &reports.Capture{
+		Schema: "kmemgate.capture/v1",
+		Kernel: p.Kernel.Release, Arch: p.Kernel.Arch,
+		Clock: p.Clock, ClockNote: clockNote, Boot: boot,
+		Timings: map[string]float64{},
+	}
+}
+
+// finish lets a stopped guest run, waits for its answer, and ends it.
+func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *reports.Capture, opt RunOptions, begin time.Time) error {
+	keep := false
+	defer func() {
+		if !keep {
+			g.Close()
+		}
+	}()
+	a := g.listen(saved, opt)
+	c.Timings["start"] = time.Since(begin).Seconds()
+	if err := g.qmp.Do(ctx, "cont", nil, nil); err != nil && ctx.Err() == nil {
+		return hostError("", "%s: %w%s", g.plan.facts.program, err, g.stderr.lastLine())
+	}
+	w := watcher{guest: g, answer: a, opt: opt, goal: a.over}
+	end := w.watch(ctx)
+	if end.reason == "" && (opt.ReadMemory != nil || opt.Keep) {
+		keep = h.afterwards(ctx, g, a, c, opt)
+	}
+	if !keep {
+		g.Close()
+	}
+	<-a.over
+	a.fill(c)
+	end.judge(c, a, g.console.Bytes())
+	c.Console = append(saved.consoleBytes(), g.console.Bytes()...)
+	c.Timings["guest"] = time.Since(begin).Seconds()
+	return g.writeEvidence(opt.OutDir, c)
+}
+
+// listen connects the answer and the live console.
+func (g *guest) listen(saved *savedAnswer, opt RunOptions) *answer {
+	if opt.Console != nil {
+		g.console.follow(opt.Console)
+	}
+	return readAnswer(saved.wireBytes(), g.port)
+}
+
+// concatenate writes the archives one after the other: the kernel takes that,
+// if each but the last is padded to four bytes (init/initramfs.c).
+func concatenate(path string, archives []string) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return hostError("", "initramfs: %w", err)
+	}
+	defer out.Close()
+	for _, name := range archives {
+		if err := appendFile(out, name); err != nil {
+			return hostError("", "initramfs: %w", err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		return hostError("", "initramfs: %w", err)
+	}
+	return nil
+}
+
+func appendFile(out *os.File, name string) error {
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	n, err := out.ReadFrom(in)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(make([]byte, -n&3))
+	return err
+}
+
+// writeJob makes the file behind the job's memory. It is sparse.
+func writeJob(path string, job []byte) error {
+	if len(job) > jobSize {
+		return Usagef("the job has %d MB, the guest takes %d: fewer or smaller modules and files", len(job)>>20, jobSize>>20)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return hostError("", "job: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Write(job); err != nil {
+		return hostError("free some space", "job: %w", err)
+	}
+	if err := f.Truncate(jobSize); err != nil {
+		return hostError("free some space", "job: %w", err)
+	}
+	return f.Close()
+}
+
+// timeout is how much guest time may pass without a message.
+func (o RunOptions) timeout() time.Duration {
+	return cmp.Or(o.Timeout, defaultTimeout) + agentWaits
+}
+
+// wall bounds the whole run.
+func (o RunOptions) wall() time.Duration { return cmp.Or(o.Wall, defaultWall) }
+
+// writeEvidence writes what only this package has seen; captures are written
+// by package reports.
+func (g *guest) writeEvidence(dir string, c *reports.Capture) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return hostError("", "evidence: %w", err)
+	}
+	files := map[string][]byte{
+		"qemu.cmd":    []byte(g.command + "\n"),
+		"console.log": c.Console,
+		"qemu.log":    g.stderr.Bytes(),
+	}
+	for name, text := range files {
+		if name == "qemu.log" && len(text) == 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return hostError("free some space", "evidence: %w", err)
+		}
+	}
+	return nil
+}
