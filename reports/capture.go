@@ -52,6 +52,24 @@ type Capture struct {
 	// Memory holds the contents of orphans by address, read from the stopped
 	// guest: what tells a list's owner from its nodes. memory.json.
 	Memory map[uint64][]byte `json:"-"`
+
+	// Dir is the run's folder, what Module.Path is relative to.
+	Dir string `json:"-"`
+
+	// Tracked is how many objects the modules under test allocated, where
+	// the guest could count them (fail-nth counts allocations with a module
+	// on their stack); nil where it could not.
+	Tracked *int `json:"tracked,omitempty"`
+	// CPUs is how many the guest's kernel may have (possible CPUs); the
+	// canary allocates once for each. 0 means one.
+	CPUs int `json:"cpus,omitempty"`
+	// Command repeats the run; it becomes Run.Reproduce.
+	Command string `json:"command,omitempty"`
+	// RunDir is the run's folder relative to report.json; it becomes Run.Dir.
+	RunDir string `json:"run_dir,omitempty"`
+	// Started and Built become the run's fields of these names.
+	Started string `json:"started,omitempty"`
+	Built   *Built `json:"built,omitempty"`
 }
 
 // Module is a module of the run. Path is the unstripped file, in the run's
@@ -60,6 +78,9 @@ type Module struct {
 	Name      string `json:"name"` // with underscores
 	Path      string `json:"path"`
 	UnderTest bool   `json:"under_test"`
+	// BuildDir is where it was built, if that was a copy of SourceDir: file
+	// names in its DWARF that begin with it are SourceDir's.
+	BuildDir string `json:"build_dir,omitempty"`
 }
 
 // Load is one load of one module, refused ones too, with the addresses of its

@@ -68,6 +68,10 @@ type Run struct {
 	// Reproduce is the command line that repeats this run.
 	Reproduce string `json:"reproduce,omitempty"`
 
+	// UnusedSuppressions matched no leak of this run. NewReport warns of those
+	// that no run used.
+	UnusedSuppressions []string `json:"-"`
+
 	// Started is when the run began (RFC 3339, UTC); empty: not known.
 	Started string `json:"started,omitempty"`
 	// Built tells what exactly was tested; nil: not known.
@@ -124,7 +128,7 @@ type Leak struct {
 	Children  int      `json:"children,omitempty"` // orphans only a leaked object points to
 	Sites     []Site   `json:"sites,omitempty"`
 	Frames    []Frame  `json:"frames"`
-	Records   []string `json:"records"` // raw text
+	Records   []string `json:"records"` // raw text, of the first MaxRecords
 
 	// Source is the line with two lines of context on either side, where
 	// the driver's source was at hand.
@@ -141,6 +145,9 @@ type Site struct {
 	Line     int    `json:"line"`
 	Size     int64  `json:"size"`
 	Count    int    `json:"count"`
+	// Signature of the orphans of this line, where it is not the leak's: they
+	// are children of the leak's head.
+	Signature string `json:"signature,omitempty"`
 }
 
 // Frame is one frame of a backtrace, inlined ones too.

@@ -1,0 +1,5 @@
+package reports
+
+func (j *judge) audit() {}
+
+func (j *judge) registersDriver() bool { return false }

@@ -1,0 +1,290 @@
+package reports
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// judge is the work on one capture.
+type judge struct {
+	c         *Capture
+	p         Policy
+	run       Run
+	underTest map[string]bool
+	sym       *symbolizer
+	src       *sources
+}
+
+// reads are the parsed texts of a capture.
+type reads struct {
+	before, previous, last, control []Record
+}
+
+// Judge makes a verdict of what a run left behind. It fails closed: whatever
+// keeps the texts from being trusted gives no verdict, and that is no pass.
+func Judge(c *Capture, p Policy) Run {
+	if c.Dir == "" && p.Dir != "" {
+		with := *c
+		with.Dir, c = p.Dir, &with
+	}
+	j := &judge{c: c, p: p, run: newRun(c), underTest: map[string]bool{}, src: newSources(c)}
+	if c.Skipped != "" {
+		j.run.Verdict, j.run.Reason = Skipped, c.Skipped
+		return j.run
+	}
+	for _, m := range c.Modules {
+		j.underTest[m.Name] = j.underTest[m.Name] || m.UnderTest
+	}
+	for _, l := range c.Loads {
+		j.underTest[l.Module] = j.underTest[l.Module] || l.UnderTest
+	}
+	j.sym = newSymbolizer(c, j.src)
+	j.audit()
+	j.stats()
+	j.verdict()
+	for _, w := range j.sym.warnings {
+		j.warn("%s", w)
+	}
+	return j.run
+}
+
+func newRun(c *Capture) Run {
+	r := Run{
+		Kernel: c.Kernel, Arch: c.Arch, Scenario: c.Scenario, Verdict: None,
+		Clock: c.Clock, ClockNote: c.ClockNote, Boot: c.Boot, BootNote: c.BootNote,
+		Timings: c.Timings, Leaks: []Leak{}, Dir: c.RunDir, Reproduce: c.Command,
+		Started: c.Started, Built: c.Built,
+	}
+	for _, cy := range c.Cycles {
+		r.Cycles = append(r.Cycles, CycleResult(cy))
+	}
+	return r
+}
+
+func (j *judge) warn(format string, args ...any) {
+	j.run.Warnings = append(j.run.Warnings, fmt.Sprintf(format, args...))
+}
+
+// none ends a run without a verdict.
+func (j *judge) none(reason, detail string) {
+	j.run.Verdict, j.run.Reason, j.run.Detail = None, reason, detail
+}
+
+// verdict goes from what makes the texts worthless to what they say. A walk's
+// findings stand by themselves: the guest that died is the finding.
+func (j *judge) verdict() {
+	trouble := dmesgTrouble(j.c.Dmesg)
+	j.walkFindings()
+	switch {
+	case j.c.Reason != "":
+		j.none(j.c.Reason, cmp.Or(j.c.Detail, trouble[j.c.Reason]))
+	case !j.survived(trouble):
+	default:
+		j.judgeReads(trouble)
+	}
+	if j.run.Walk != nil && len(j.run.Walk.Findings) > 0 {
+		j.run.Verdict = Leaks
+	}
+}
+
+// survived checks the kernel log for what no verdict can be built on.
+func (j *judge) survived(trouble map[string]string) bool {
+	for _, reason := range []string{ReasonDetectorDied, ReasonPanic, ReasonOops, reasonOOM} {
+		if line := trouble[reason]; line != "" && !j.walkSaw(reason, line) {
+			j.none(reason, line)
+			return false
+		}
+	}
+	return true
+}
+
+func (j *judge) judgeReads(trouble map[string]string) {
+	r, err := j.parse()
+	if err != nil {
+		j.none(ReasonParse, err.Error())
+		return
+	}
+	want, err := expectedCanary(j.c)
+	if err != nil {
+		j.run.Canary.Expected = canaryTotal(j.c)
+		j.none(ReasonCanary, err.Error())
+		return
+	}
+	found, missing := countCanary(want, j.c, r.last)
+	j.run.Canary = CanaryResult{Expected: len(want), Found: found}
+	if len(missing) > 0 {
+		j.none(ReasonCanary, fmt.Sprintf("%d of %d objects that kmemleak-test leaked are in the read that decides; 0x%x is not: kmemleak is blind", found, len(want), missing[0]))
+		return
+	}
+	j.findLeaks(r)
+	j.conclude(trouble)
+}
+
+// parse reads all texts of kmemleak, each of which must be whole.
+func (j *judge) parse() (reads, error) {
+	var r reads
+	for _, t := range []struct {
+		name string
+		text []byte
+		into *[]Record
+	}{
+		{"before.txt", j.c.Before, &r.before}, {"previous.txt", j.c.Previous, &r.previous},
+		{"kmemleak.txt", j.c.Last, &r.last}, {"control.txt", j.c.Control, &r.control},
+	} {
+		var err error
+		if *t.into, err = parseAll(bytes.NewReader(t.text), t.name, FormatFile); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// conclude turns leaks into the verdict. A warning of the kernel takes the
+// verdict from a run without leaks only: orphans that were in both reads beside
+// a whole canary are leaks all the same.
+func (j *judge) conclude(trouble map[string]string) {
+	warned := trouble[ReasonWarn]
+	if j.walkSaw(ReasonWarn, warned) {
+		warned = ""
+	}
+	switch {
+	case j.failing():
+		j.run.Verdict = Leaks
+	case warned != "" && !j.p.AllowWarn:
+		j.none(ReasonWarn, warned)
+		return
+	case j.p.RequireProbe && j.run.Stats.Devices == 0:
+		j.none(ReasonNothingProbed, "no driver of the modules under test bound a device")
+	default:
+		j.run.Verdict = Clean
+	}
+	if warned != "" {
+		j.warn("the kernel warned: %s", warned)
+	}
+	j.workWarnings()
+}
+
+func (j *judge) failing() bool {
+	return slices.ContainsFunc(j.run.Leaks, func(l Leak) bool {
+		return l.Status == New || j.p.FailOn == "any" && (l.Status == Known || l.Status == Suppressed)
+	})
+}
+
+// findLeaks sorts the orphans of the last two reads into leaks.
+func (j *judge) findLeaks(r reads) {
+	orphans := j.orphans(r)
+	j.markNoise(orphans, r.control, r.before)
+	adopt(lasting(orphans), j.c.Memory)
+	j.run.Leaks = j.group(orphans)
+	j.p.Baseline.apply(j.run.Leaks)
+	warnings, used := suppress(j.run.Leaks, j.p.Suppress, j.c.Kernel, j.p.Now)
+	j.run.Warnings = append(j.run.Warnings, warnings...)
+	j.run.UnusedSuppressions = unusedSuppressions(j.p.Suppress, used, j.c.Kernel)
+	j.walkLeaks()
+	slices.SortStableFunc(j.run.Leaks, func(a, b Leak) int {
+		return cmp.Or(statusRank(a.Status)-statusRank(b.Status), cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Signature, b.Signature))
+	})
+}
+
+func statusRank(s Status) int {
+	return slices.Index([]Status{New, Known, Suppressed, Transient, Noise}, s)
+}
+
+// identity is what an object is known by in several reads: an address is used
+// again, but not in the same jiffy for an object of the same size.
+type identity struct {
+	address, jiffies uint64
+	size             int64
+}
+
+func (r *Record) identity() identity { return identity{r.Address, r.Jiffies, r.Size} }
+
+func identities(records []Record) map[identity]bool {
+	out := make(map[identity]bool, len(records))
+	for i := range records {
+		out[records[i].identity()] = true
+	}
+	return out
+}
+
+// orphans returns what is in the last two reads, was not there before and is
+// not the canary's: in the order of the last read, then what only the read
+// before it had.
+func (j *judge) orphans(r reads) []*orphan {
+	before, previous, last := identities(r.before), identities(r.previous), identities(r.last)
+	var out []*orphan
+	add := func(records []Record, skip, both map[identity]bool) {
+		for i := range records {
+			rec := &records[i]
+			id := rec.identity()
+			if before[id] || skip[id] || j.c.Canary.isCanary(rec) {
+				continue
+			}
+			o := j.orphan(rec)
+			o.transient, o.order = !both[id], len(out)
+			out = append(out, o)
+		}
+	}
+	add(r.last, nil, previous)
+	add(r.previous, last, nil)
+	return out
+}
+
+func (j *judge) orphan(rec *Record) *orphan {
+	o := &orphan{rec: rec, frames: j.sym.frames(rec)}
+	o.blamed = blame(o.frames, j.underTest)
+	o.signature = signatureOf(o.blamed)
+	return o
+}
+
+func lasting(orphans []*orphan) []*orphan {
+	return slices.DeleteFunc(slices.Clone(orphans), func(o *orphan) bool { return o.transient || o.noise })
+}
+
+// markNoise charges the module with nothing that the control run, the same
+// steps without the module, reports at least as often under the same signature.
+// What exceeds the control's count is a leak, all of it: which of the objects
+// are noise cannot be told.
+func (j *judge) markNoise(orphans []*orphan, control, before []Record) {
+	noise := j.noise(control, before)
+	count := map[string]int{}
+	for _, o := range orphans {
+		if !o.transient {
+			count[o.signature]++
+		}
+	}
+	for _, o := range orphans {
+		o.noise = !o.transient && noise[o.signature] > 0 && count[o.signature] <= noise[o.signature]
+	}
+}
+
+// noise counts the control run's orphans by signature, without those of the
+// boot. A clone of the same template has the very same objects from its boot;
+// after a boot of its own they lie elsewhere, and only their number can be
+// taken off.
+func (j *judge) noise(control, before []Record) map[string]int {
+	atBoot, inControl := identities(before), identities(control)
+	noise := map[string]int{}
+	for i := range control {
+		if rec := &control[i]; !atBoot[rec.identity()] && !j.c.Canary.isCanary(rec) {
+			noise[j.orphan(rec).signature]++
+		}
+	}
+	if j.c.Boot == "clone" {
+		return noise
+	}
+	for i := range before {
+		if rec := &before[i]; !inControl[rec.identity()] {
+			noise[j.orphan(rec).signature]--
+		}
+	}
+	return noise
+}
+
+// cycles is how often the modules were loaded and unloaded.
+func (j *judge) cycles() int {
+	return max(len(j.c.Cycles), len(j.c.Exercises), 1)
+}
