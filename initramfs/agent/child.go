@@ -82,6 +82,10 @@ type worker struct {
 	log *kernelLog
 }
 
+// self is this program's path. /proc/self/exe does not do: the main thread is
+// gone, and with it what /proc/1 says of its memory.
+const self = "/init"
+
 // spawn runs a child to its end and returns its pid. What it says is handed to
 // relay as it is. Past the limit of guest time the child is killed; one that
 // does not even die hangs in the kernel, which is the error `hang`.
@@ -94,7 +98,7 @@ func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind,
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("pipe: %w", err)
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"kmemgate", verb, string(arg)}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(self, []string{"kmemgate", verb, string(arg)}, &syscall.ProcAttr{
 		Env:   []string{"GODEBUG=asyncpreemptoff=1"},
 		Files: []uintptr{0, 1, 2, uintptr(pipe[1])},
 	})

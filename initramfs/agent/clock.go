@@ -42,7 +42,11 @@ func jiffies() uint64 {
 // timerListJiffies reads the line "jiffies: 4294893254" of /proc/timer_list
 // (kernel/time/timer_list.c, print_cpu).
 func timerListJiffies() (uint64, bool) {
-	b, err := os.ReadFile("/proc/timer_list")
+	var b []byte
+	var err error
+	// On a thread of its own: printing symbols leaves the ends of page-sized
+	// buffers on the stack, and the end of one object is the start of the next.
+	onFreshThread(func() { b, err = os.ReadFile("/proc/timer_list") })
 	if err != nil {
 		return 0, false
 	}

@@ -16,15 +16,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/kmemgate/kmemgate/initramfs/wire"
+		"github.com/kmemgate/kmemgate/initramfs/wire"
 )
-
-// Go preempts busy threads by SIGURG, and a pending signal cuts a scan short
-// without an error (mm/kmemleak.c, scan_should_stop).
-//
-//go:debug asyncpreemptoff=1
 
 func init() {
 	// The main goroutine stays on the main thread: a child's thread id is then
@@ -39,11 +32,13 @@ func main() {
 	if os.Getpid() != 1 {
 		os.Exit(child(os.Args[1:]))
 	}
-	a := &agent{}
-	a.run()
-	for { // PID 1 must not end; the host ends QEMU
-		unix.Pause()
-	}
+	occupyStacks()
+	go func() {
+		sleep(50 * time.Millisecond) // until the main thread is gone
+		occupyStacks()
+		(&agent{}).run()
+	}()
+	leaveMainThread()
 }
 
 // agent is the state of PID 1.
@@ -85,18 +80,20 @@ var errSaid = errors.New("the child has said why")
 // run does the whole of a guest's life and makes sure that its last words get
 // out: what it learned, why it stopped, the kernel's log, done.
 func (a *agent) run() {
-	err := a.setUp()
+	var err error
+	onFreshThread(func() { err = a.setUp() })
 	if a.out == nil {
 		// No port: the console is all there is, and the host's timeout.
 		fmt.Fprintln(os.Stderr, "kmemgate agent:", err)
 		return
 	}
 	if err == nil {
-		err = a.guarded(a.live)
+		err = a.live()
 	}
 	if err := a.lastWords(err); err != nil {
 		fmt.Fprintln(os.Stderr, "kmemgate agent:", err)
 	}
+	// PID 1 must not end: the host ends QEMU.
 }
 
 // guarded turns the agent's own panic into a reason: PID 1 that dies is a
@@ -110,7 +107,8 @@ func (a *agent) guarded(f func() error) (err error) {
 	return f()
 }
 
-// live is steps 1 to 7 of a run.
+// live is steps 1 to 7 of a run, each on a thread of its own: what a step's
+// system calls left on the kernel stack is gone when the scans come.
 func (a *agent) live() error {
 	steps := []struct {
 		phase string
@@ -129,13 +127,16 @@ func (a *agent) live() error {
 		if a.job.Shell && s.phase == wire.PhaseSettle {
 			return nil
 		}
-		if err := a.phase(s.phase); err != nil {
+		var err error
+		onFreshThread(func() {
+			if err = a.phase(s.phase); err == nil {
+				err = a.guarded(s.do)
+				a.log.drain()
+			}
+		})
+		if err != nil {
 			return err
 		}
-		if err := s.do(); err != nil {
-			return err
-		}
-		a.log.drain()
 	}
 	return nil
 }

@@ -31,6 +31,36 @@ func onFreshThread(f func()) {
 	<-done
 }
 
+// leaveMainThread ends the main thread of PID 1 and leaves the others running,
+// as pthread_exit does. Its kernel stack is the one on which the kernel ran all
+// of its initcalls: kilobytes of addresses of objects that are long freed, and
+// that a leak may be given again. A leader that has exited stays as a zombie,
+// without a stack; the kernel makes another thread of the group the reaper of
+// orphans (kernel/exit.c, find_child_reaper).
+func leaveMainThread() {
+	for {
+		_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // does not return
+	}
+}
+
+// occupyStacks parks threads for ever on the stacks that the kernel keeps for
+// reuse. Called before and after the main thread ended, it takes that thread's
+// stack out of circulation: every kernel thread still has addresses on its own
+// stack that lead into it (kthread_create waits there), and would hide an
+// object that vmalloc put in its place.
+func occupyStacks() {
+	var up sync.WaitGroup
+	for range 4 {
+		up.Add(1)
+		go func() {
+			runtime.LockOSThread()
+			up.Done()
+			select {}
+		}()
+	}
+	up.Wait()
+}
+
 // scrubStacks overwrites the kernel stacks of threads that ended. The kernel
 // keeps two dead stacks a CPU for reuse and kmemleak scans them like any other
 // vmalloc area (kernel/fork.c, cached_stacks), with all that a module's loader
