@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,12 +31,14 @@ type guest struct {
 	qmp     *qmpClient
 	console *console
 	port    *os.File // what the agent says
+	answer  *answer  // what was made of it
 	stderr  *tail    // what QEMU itself says
 	command string   // as typed in a shell
 
-	kill   func()
-	exited chan struct{} // closed when QEMU is gone
-	err    error         // how it went; valid once exited is closed
+	closing sync.Once
+	kill    func()
+	exited  chan struct{} // closed when QEMU is gone
+	err     error         // how it went; valid once exited is closed
 }
 
 // start starts QEMU with its clock stopped. The files that the plan names must
@@ -127,29 +131,49 @@ func (p plan) launcher() (string, []string) {
 }
 
 // Close ends QEMU, first with a word and then without, waits until it is gone
-// and removes the private folder.
-func (g *guest) Close() error {
+// and its last words were read, and removes the private folder.
+func (g *guest) Close() {
+	g.closing.Do(func() {
+		g.quit()
+		if g.qmp != nil {
+			g.qmp.Close()
+		}
+		if g.console != nil {
+			g.console.wait()
+		}
+		if g.answer != nil {
+			<-g.answer.over
+		}
+		if g.port != nil {
+			g.port.Close()
+		}
+		// What cannot be removed now is swept by a later run.
+		_ = g.dir.remove()
+	})
+}
+
+func (g *guest) quit() {
 	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()
-	if g.qmp != nil {
-		_ = g.qmp.Do(ctx, "quit", nil, nil)
-	}
-	select {
-	case <-g.exited:
-	case <-ctx.Done():
+	if g.qmp != nil && g.qmp.Do(ctx, "quit", nil, nil) == nil {
+		select {
+		case <-g.exited:
+		case <-ctx.Done():
+		}
 	}
 	g.kill()
 	<-g.exited
-	if g.qmp != nil {
-		g.qmp.Close()
+}
+
+// listen begins to gather what the agent says; before is what it has said in
+// another life, heard what shall be kept of it.
+func (g *guest) listen(before []byte, heard io.Writer) *answer {
+	var port io.Reader = g.port
+	if heard != nil {
+		port = io.TeeReader(port, heard)
 	}
-	if g.console != nil {
-		g.console.wait()
-	}
-	if g.port != nil {
-		g.port.Close()
-	}
-	return g.dir.remove()
+	g.answer = readAnswer(before, port)
+	return g.answer
 }
 
 // socketPair is a connection to QEMU's monitor that needs no name in the file

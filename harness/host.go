@@ -40,8 +40,9 @@ type Host struct {
 	// Log takes a line where a user waits; nil drops them.
 	Log func(format string, args ...any)
 
-	mu       sync.Mutex
-	versions map[string]string // of QEMU, by path
+	mu        sync.Mutex
+	versions  map[string]string // of QEMU, by path
+	templates map[string]*templateSlot
 }
 
 // Machine is a guest before it is started.
@@ -72,7 +73,7 @@ type RunOptions struct {
 	// Wall bounds the whole run in the host's time; 0 means 30 min.
 	Wall time.Duration
 	// OutDir receives the evidence that this package alone has (qemu.cmd,
-	// console.log, job/); empty means none is written.
+	// console.log); empty means none is written.
 	OutDir string
 	// Keep leaves the guest paused after its answer, with sockets for a
 	// monitor and a debugger in OutDir.

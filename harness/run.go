@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/kmemgate/kmemgate/reports"
@@ -92,7 +92,10 @@ func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *repo
 			g.Close()
 		}
 	}()
-	a := g.listen(saved, opt)
+	if opt.Console != nil {
+		g.console.follow(opt.Console)
+	}
+	a := g.listen(saved.wireBytes(), nil)
 	c.Timings["start"] = time.Since(begin).Seconds()
 	if err := g.qmp.Do(ctx, "cont", nil, nil); err != nil && ctx.Err() == nil {
 		return hostError("", "%s: %w%s", g.plan.facts.program, err, g.stderr.lastLine())
@@ -105,20 +108,11 @@ func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *repo
 	if !keep {
 		g.Close()
 	}
-	<-a.over
 	a.fill(c)
 	end.judge(c, a, g.console.Bytes())
-	c.Console = append(saved.consoleBytes(), g.console.Bytes()...)
+	c.Console = slices.Concat(saved.consoleBytes(), g.console.Bytes())
 	c.Timings["guest"] = time.Since(begin).Seconds()
-	return g.writeEvidence(opt.OutDir, c)
-}
-
-// listen connects the answer and the live console.
-func (g *guest) listen(saved *savedAnswer, opt RunOptions) *answer {
-	if opt.Console != nil {
-		g.console.follow(opt.Console)
-	}
-	return readAnswer(saved.wireBytes(), g.port)
+	return g.evidence().write(opt.OutDir, c.Console)
 }
 
 // concatenate writes the archives one after the other: the kernel takes that,
@@ -180,28 +174,3 @@ func (o RunOptions) timeout() time.Duration {
 
 // wall bounds the whole run.
 func (o RunOptions) wall() time.Duration { return cmp.Or(o.Wall, defaultWall) }
-
-// writeEvidence writes what only this package has seen; captures are written
-// by package reports.
-func (g *guest) writeEvidence(dir string, c *reports.Capture) error {
-	if dir == "" {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return hostError("", "evidence: %w", err)
-	}
-	files := map[string][]byte{
-		"qemu.cmd":    []byte(g.command + "\n"),
-		"console.log": c.Console,
-		"qemu.log":    g.stderr.Bytes(),
-	}
-	for name, text := range files {
-		if name == "qemu.log" && len(text) == 0 {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-			return hostError("free some space", "evidence: %w", err)
-		}
-	}
-	return nil
-}
