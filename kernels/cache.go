@@ -218,3 +218,23 @@ func hasSuffix(s string, suffixes ...string) bool {
 	}
 	return false
 }
+
+// hold takes a complete entry into use without looking at its content.
+func (c *Cache) hold(ctx context.Context, dir string) (func(), bool) {
+	if !readable(dir) {
+		return nil, false
+	}
+	lock, err := sharedLock(ctx, dir, c.waiting(dir, ""))
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
+		return func() {}, true
+	}
+	if err != nil {
+		return nil, false
+	}
+	if !readable(dir) {
+		lock.release()
+		return nil, false
+	}
+	touch(dir)
+	return lock.release, true
+}

@@ -3,6 +3,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -62,6 +63,25 @@ func hostErr(err error, format string, args ...any) error {
 		e.Cure = cureDisk
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS):
 		e.Cure = "set XDG_CACHE_HOME to a directory that can be written to"
+	}
+	return e
+}
+
+// usageErr is an error that the arguments and files alone prove.
+func usageErr(cure, format string, args ...any) error {
+	return &Error{Fault: FaultUsage, Err: fmt.Errorf(format, args...), Cure: cure}
+}
+
+// buildErr wraps the error of a command. A full disk is the host's fault,
+// whatever the command was about.
+func buildErr(err error, fault Fault, what string) error {
+	e := &Error{Fault: fault, Err: fmt.Errorf("%s: %w", what, err)}
+	var c *CommandError
+	if errors.As(err, &c) {
+		e.Log = c.LogFile
+	}
+	if strings.Contains(err.Error(), "No space left on device") || errors.Is(err, syscall.ENOSPC) {
+		e.Fault, e.Cure = FaultHost, cureDisk
 	}
 	return e
 }

@@ -1,0 +1,158 @@
+package kernels
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kmemgate/kmemgate/kconfig"
+)
+
+// Builder makes kernels and modules, and takes from the cache what is made
+// already. The zero value works; it may be used by several goroutines. Close
+// it when its kernels and modules are no longer used.
+type Builder struct {
+	// Cache is where everything is kept; nil means the user's cache.
+	Cache *Cache
+	// Log takes one line per thing worth knowing and a build's progress: a
+	// bar where it is a terminal, one line a minute elsewhere; nil drops them.
+	Log io.Writer
+	// ReleasesURL is kernel.org's releases.json; empty means the real one.
+	ReleasesURL string
+	// ReleasesTimeout is how long kernel.org may take to answer before Debian
+	// is asked; 0 means 10 s.
+	ReleasesTimeout time.Duration
+	// HTTPClient fetches tarballs; nil means one that follows redirects, but
+	// none from https to http.
+	HTTPClient *http.Client
+	// Stall is how long a download may go without a byte; 0 means a minute.
+	Stall time.Duration
+
+	mu    sync.Mutex
+	held  []func() // what Close lets go of
+	store *Cache
+}
+
+// Close lets go of the cache entries in use, which can be evicted from then on.
+func (b *Builder) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, release := range b.held {
+		release()
+	}
+	b.held = nil
+}
+
+func (b *Builder) hold(release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held = append(b.held, release)
+}
+
+func (b *Builder) cache() *Cache {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.store == nil {
+		b.store = b.Cache
+		if b.store == nil {
+			b.store = &Cache{Log: b.Log}
+		}
+	}
+	return b.store
+}
+
+func (b *Builder) downloader() *downloader {
+	return &downloader{client: b.HTTPClient, stall: b.Stall}
+}
+
+func (b *Builder) logf(format string, args ...any) {
+	if b.Log == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fmt.Fprintf(b.Log, format+"\n", args...)
+}
+
+// recipeVersion is part of every kernel's key: raise it when the way kernels
+// are built changes so that old builds must not be used.
+const recipeVersion = "1"
+
+// Kernel returns the kernel that spec asks for, from the cache or built. It
+// stays in the cache until Close.
+func (b *Builder) Kernel(ctx context.Context, spec Spec) (*Kernel, error) {
+	chain, err := findToolchain(ctx, spec.Arch, spec.LLVM)
+	if err != nil {
+		return nil, err
+	}
+	src, err := b.resolve(ctx, spec.Source)
+	if err != nil {
+		return nil, err
+	}
+	kb, err := b.plan(chain, src, spec)
+	if err == nil && !kb.complete() {
+		if kb.src, err = b.recheck(ctx, spec.Source, src); err == nil && kb.src.key != src.key {
+			kb, err = b.plan(chain, kb.src, spec)
+		}
+	}
+	if err != nil {
+		src.release()
+		return nil, err
+	}
+	b.hold(kb.src.release)
+	return kb.kernel(ctx)
+}
+
+// plan works out what is to be built, and its key, without building.
+func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, error) {
+	tree, err := kconfig.ReadTree(os.DirFS(src.dir), spec.Arch)
+	if err != nil {
+		return nil, &Error{Fault: FaultKernel, Err: fmt.Errorf("kernel %s: %w", src.version, err)}
+	}
+	base, err := kconfig.Base(tree, spec.Arch)
+	if err != nil {
+		return nil, &Error{Fault: FaultKernel, Err: fmt.Errorf("kernel %s: %w", src.version, err)}
+	}
+	own, err := kconfig.Merge(spec.Config...)
+	if err != nil {
+		return nil, &Error{Fault: FaultUsage, Err: err}
+	}
+	want := kconfig.Override(base, own)
+	key := kernelKey(chain, src, spec.Arch, want)
+	dir, err := b.cache().Path(KindKernels, key)
+	if err != nil {
+		return nil, err
+	}
+	return &kernelBuild{b: b, chain: chain, src: src, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}, nil
+}
+
+// kernelKey is "6.12.117-x86_64-" and a sum over all that makes a kernel.
+func kernelKey(chain *toolchain, src *source, arch string, want kconfig.Fragment) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%t\n", recipeVersion, src.key, arch, chain.version, chain.llvm)
+	if src.local {
+		fmt.Fprintln(h, src.dir) // module names in debug information, and make's own files
+	}
+	options := make([]string, len(want.Options))
+	for i, o := range want.Options {
+		options[i] = o.String()
+	}
+	sort.Strings(options) // the order says nothing
+	fmt.Fprintln(h, strings.Join(options, "\n"))
+	return fmt.Sprintf("%s-%s-%s", keySafe(src.version), arch, hex.EncodeToString(h.Sum(nil))[:12])
+}
+
+// kernelRelease reads the release string of a finished build.
+func kernelRelease(build string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(build, "include/config/kernel.release"))
+	return strings.TrimSpace(string(text)), err
+}

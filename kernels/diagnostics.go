@@ -1,0 +1,97 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// CompileError is what compiler and modpost said of a driver, each message
+// once, with paths relative to the driver's directory.
+type CompileError struct {
+	// Messages are the errors, the first one first.
+	Messages []string
+	// Undefined are the symbols that modpost missed: the kernel lacks an
+	// option, or the driver is for another kernel.
+	Undefined []string
+	// Implicit are functions and types that no header declared.
+	Implicit []string
+	Log      string // all that make printed
+	Err      error
+}
+
+// Error is the first message and how many more there are.
+func (e *CompileError) Error() string {
+	if len(e.Messages) == 0 {
+		return e.Err.Error()
+	}
+	s := e.Messages[0]
+	if more := len(e.Messages) - 1; more > 0 {
+		s += fmt.Sprintf(" (and %d more)", more)
+	}
+	if e.Log != "" {
+		s += " (log: " + e.Log + ")"
+	}
+	return s
+}
+
+func (e *CompileError) Unwrap() error { return e.Err }
+
+// diagnostics picks messages out of what make prints.
+type diagnostics struct {
+	dir  string
+	seen map[string]bool
+	CompileError
+}
+
+// maxMessages bounds what is kept of a driver that fails everywhere.
+const maxMessages = 200
+
+func newDiagnostics(dir string) *diagnostics {
+	return &diagnostics{dir: dir, seen: map[string]bool{}}
+}
+
+var (
+	// Example: foo.c:12:2: error: implicit declaration of function 'i2c_add_driver'
+	// Example: Makefile:3: *** missing separator.  Stop.
+	compilerMessage = regexp.MustCompile(`^(\S+:\d+(:\d+)?: (fatal )?error: .*|ERROR: modpost: .*|.*Makefile:\d+: \*\*\* .*|.*No rule to make target .*|ld(\.lld)?: .*)$`)
+	// Kbuild's own account of a failing sub-make says nothing new.
+	// Example: make[2]: *** [scripts/Makefile.build:229: /tmp/x/foo.o] Error 1
+	makeEcho = regexp.MustCompile(`\] Error \d+$|^make(\[\d+\])?: \*\*\* \[`)
+	// Example: ERROR: modpost: "dm_register_target" [/tmp/x/foo.ko] undefined!
+	modpostUndefined = regexp.MustCompile(`^ERROR: modpost: "([^"]+)" \[[^]]*\] undefined!`)
+	// Example: implicit declaration of function 'i2c_add_driver'; did you mean …
+	implicitDeclaration = regexp.MustCompile(`(?:implicit declaration of function|call to undeclared function) [‘'"]?([A-Za-z0-9_]+)`)
+)
+
+func (d *diagnostics) line(text string) {
+	text = strings.TrimSpace(relativeTo(d.dir, text))
+	if makeEcho.MatchString(text) || !compilerMessage.MatchString(text) || d.seen[text] || len(d.Messages) >= maxMessages {
+		return
+	}
+	d.seen[text] = true
+	d.Messages = append(d.Messages, text)
+	if m := modpostUndefined.FindStringSubmatch(text); m != nil {
+		d.Undefined = append(d.Undefined, m[1])
+	}
+	if m := implicitDeclaration.FindStringSubmatch(text); m != nil {
+		d.Implicit = append(d.Implicit, m[1])
+	}
+}
+
+// explain turns make's exit status into what the compiler said.
+func (d *diagnostics) explain(dir string, err error) error {
+	failed := d.CompileError
+	failed.Err = err
+	var c *CommandError
+	if errors.As(err, &c) {
+		failed.Log = c.LogFile
+	}
+	built := buildErr(err, FaultDriver, dir)
+	var e *Error
+	if errors.As(built, &e) && e.Fault == FaultHost {
+		return e // a full disk is not the driver's fault
+	}
+	return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: %w", dir, &failed), Log: failed.Log}
+}

@@ -1,0 +1,331 @@
+package kernels
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// ModuleOptions say how external modules are built. The zero value builds the
+// Kbuild file of a directory.
+type ModuleOptions struct {
+	// Root is copied in place of the directory, which must lie in it: for a
+	// driver that includes headers from beside its directory.
+	Root string
+	// MakeArgs go to make: variables of the driver's Makefile, "CONFIG_FOO=m".
+	MakeArgs []string
+}
+
+// Bounds of a driver's directory: beyond them, somebody named the wrong one.
+const (
+	maxDriverFiles = 50_000
+	maxDriverBytes = 1 << 30
+)
+
+// moduleRecipe is part of every module's key.
+const moduleRecipe = "1"
+
+// moduleBuild is a driver directory that is built for one kernel. Its cache entry:
+//
+//	host/NAME.ko   with DWARF
+//	guest/NAME.ko  without
+//	modules.json   []builtModule, in the order of loading
+type moduleBuild struct {
+	b     *Builder
+	k     *Kernel
+	chain *toolchain
+	dir   string // the driver's, absolute
+	root  string // dir or a directory around it
+	files []string
+	opts  ModuleOptions
+	log   string
+}
+
+// builtModule is one line of modules.json.
+type builtModule struct {
+	Name    string   `json:"name"`
+	File    string   `json:"file"`
+	Depends []string `json:"depends,omitempty"`
+}
+
+// Modules builds the external modules of a Kbuild directory, in a copy: the
+// directory stays as it is. They come in an order in which they can be loaded.
+// A module that does not compile is an error with Fault FaultDriver that wraps
+// a *CompileError.
+func (b *Builder) Modules(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) ([]Module, error) {
+	m, err := b.planModules(ctx, k, dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := contentSum(ctx, m.root, m.files)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", dir, err)
+	}
+	key := m.key(sum)
+	if m.log, err = b.cache().Path(KindModules, key); err != nil {
+		return nil, err
+	}
+	m.log += ".log"
+	entry, release, err := b.cache().entry(ctx, KindModules, key, recipe{make: m.make, doing: "builds it"})
+	if err != nil {
+		return nil, err
+	}
+	b.hold(release)
+	return readModules(entry)
+}
+
+func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*moduleBuild, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !hasMakefile(abs) {
+		return nil, usageErr("name the directory of a kernel module", "driver %s: no Kbuild and no Makefile", dir)
+	}
+	root := abs
+	if opts.Root != "" {
+		if root, err = filepath.Abs(opts.Root); err != nil {
+			return nil, err
+		}
+	}
+	if rel, err := filepath.Rel(root, abs); err != nil || !filepath.IsLocal(rel) {
+		return nil, usageErr("", "driver %s: lies outside of %s", dir, root)
+	}
+	chain, err := findToolchain(ctx, k.Arch, k.LLVM)
+	if err != nil {
+		return nil, err
+	}
+	files, err := trackedFiles(ctx, root)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", dir, err)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return buildOutput(f) && !strings.HasSuffix(f, ".a") })
+	return &moduleBuild{b: b, k: k, chain: chain, dir: abs, root: root, files: files, opts: opts}, nil
+}
+
+func hasMakefile(dir string) bool {
+	for _, name := range []string{"Kbuild", "Makefile"} { // in kbuild's order
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *moduleBuild) key(sum string) string {
+	h := sha256.New()
+	// The directory's name stands in the modules' debug information.
+	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q\n%q\n", moduleRecipe, m.k.Key, sum, m.root, m.dir, m.opts.MakeArgs)
+	return keySafe("m-"+filepath.Base(m.dir)) + "-" + hex.EncodeToString(h.Sum(nil))[:20]
+}
+
+func (m *moduleBuild) make(ctx context.Context, entry string) error {
+	work := filepath.Join(entry, "work")
+	if err := copyFiles(ctx, m.root, work, m.files); err != nil {
+		return err
+	}
+	rel, err := filepath.Rel(m.root, m.dir)
+	if err != nil {
+		return err
+	}
+	if err := m.compile(ctx, work, filepath.Join(work, rel)); err != nil {
+		return err
+	}
+	built, err := m.collect(ctx, entry, work)
+	if err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(entry, "modules.json"), built); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(work); err != nil {
+		return hostErr(err, "driver %s", m.dir)
+	}
+	return nil
+}
+
+// compile runs kbuild in the copy. The debug information names the files of
+// the driver's own directory, where the user can look at them.
+func (m *moduleBuild) compile(ctx context.Context, work, dir string) error {
+	log, err := os.Create(m.log)
+	if err != nil {
+		return hostErr(err, "driver %s", m.dir)
+	}
+	defer log.Close()
+	said := newDiagnostics(work)
+	args := append(m.chain.makeArgs(m.k.Source, m.k.Build), "M="+dir, "KCFLAGS=-g -ffile-prefix-map="+work+"="+m.root)
+	args = append(append(args, m.opts.MakeArgs...), "modules")
+	c := &Command{Args: args, Log: log, LogFile: m.log, Line: said.line}
+	fmt.Fprintf(log, "+ %s\n", Quote(args))
+	err = c.Run(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return said.explain(m.dir, err)
+}
+
+// collect keeps the modules, twice: for the host and for the guest.
+func (m *moduleBuild) collect(ctx context.Context, entry, work string) ([]builtModule, error) {
+	files, err := findFiles(work, ".ko")
+	if err != nil {
+		return nil, hostErr(err, "driver %s", m.dir)
+	}
+	if len(files) == 0 {
+		return nil, usageErr("its Kbuild or Makefile must set obj-m", "driver %s: builds no module", m.dir)
+	}
+	for _, sub := range []string{"host", "guest"} {
+		if err := os.MkdirAll(filepath.Join(entry, sub), 0o755); err != nil {
+			return nil, hostErr(err, "driver %s", m.dir)
+		}
+	}
+	var modules []Module
+	for _, file := range files {
+		mod, err := m.keep(ctx, entry, filepath.Join(work, file))
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, mod)
+	}
+	ordered, err := loadOrder(modules)
+	if err != nil {
+		return nil, &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: %w", m.dir, err)}
+	}
+	built := make([]builtModule, len(ordered))
+	for i, mod := range ordered {
+		built[i] = builtModule{Name: mod.Name, File: filepath.Base(mod.Path), Depends: mod.Depends}
+	}
+	return built, nil
+}
+
+func (m *moduleBuild) keep(ctx context.Context, entry, ko string) (Module, error) {
+	host := filepath.Join(entry, "host", filepath.Base(ko))
+	if err := os.Rename(ko, host); err != nil {
+		return Module{}, hostErr(err, "driver %s", m.dir)
+	}
+	mod, err := m.b.Prebuilt(m.k, host)
+	if err != nil {
+		return mod, err
+	}
+	mod.Name = ModuleName(filepath.Base(ko))
+	log, err := os.OpenFile(m.log, os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return mod, hostErr(err, "driver %s", m.dir)
+	}
+	defer log.Close()
+	return mod, m.chain.strip(ctx, host, filepath.Join(entry, "guest", filepath.Base(ko)), log)
+}
+
+func readModules(entry string) ([]Module, error) {
+	text, err := os.ReadFile(filepath.Join(entry, "modules.json"))
+	if err != nil {
+		return nil, hostErr(err, "modules")
+	}
+	var built []builtModule
+	if err := json.Unmarshal(text, &built); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(entry, "modules.json"), err)
+	}
+	modules := make([]Module, len(built))
+	for i, m := range built {
+		modules[i] = Module{
+			Name: m.Name, Path: filepath.Join(entry, "host", m.File),
+			Stripped: filepath.Join(entry, "guest", m.File), Depends: m.Depends,
+		}
+	}
+	return modules, nil
+}
+
+func writeJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		return hostErr(err, "write")
+	}
+	return nil
+}
+
+// copyFiles copies a driver's files. A link that leads out of the directory is
+// copied as the file it leads to.
+func copyFiles(ctx context.Context, from, to string, files []string) error {
+	if len(files) > maxDriverFiles {
+		return usageErr("name the driver's own directory", "driver %s: %d files", from, len(files))
+	}
+	var total int64
+	for _, file := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := copyFile(filepath.Join(from, file), filepath.Join(to, file), from)
+		if err != nil {
+			return hostErr(err, "driver %s: copy", from)
+		}
+		if total += n; total > maxDriverBytes {
+			return usageErr("name the driver's own directory", "driver %s: more than %d MB", from, maxDriverBytes>>20)
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to, root string) (int64, error) {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(from)
+	if err != nil {
+		return 0, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		target, err := os.Readlink(from)
+		if err != nil {
+			return 0, err
+		}
+		rel, err := filepath.Rel(root, filepath.Join(filepath.Dir(from), target))
+		if err == nil && !filepath.IsAbs(target) && filepath.IsLocal(rel) {
+			return 0, os.Symlink(target, to)
+		}
+		if info, err = os.Stat(from); err != nil {
+			return 0, err
+		}
+	}
+	if !info.Mode().IsRegular() {
+		return 0, nil // a socket, a device, a link to a directory: no source
+	}
+	return copyContent(from, to, info)
+}
+
+func copyContent(from, to string, info fs.FileInfo) (int64, error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, info.Mode().Perm()|0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
+	n, err := io.Copy(out, io.LimitReader(in, maxDriverBytes+1))
+	if err != nil {
+		return n, err
+	}
+	return n, out.Close()
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}

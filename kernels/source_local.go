@@ -1,0 +1,163 @@
+package kernels
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// localVersion is the version of the source directory that --kernel names.
+func localVersion(name string) (string, error) {
+	const forms = "it takes a series (6.12), a version (6.12.30), debian:6.12, a tarball's URL with #sha256=…, or a source directory"
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", usageErr(forms, "kernel %q: no version, and no such directory", name)
+	}
+	if !info.IsDir() {
+		return "", usageErr(forms, "kernel %q: a file, not a source directory", name)
+	}
+	v, err := treeVersion(name)
+	if err != nil {
+		return "", usageErr("name the top directory of a kernel source", "kernel %q: %w", name, err)
+	}
+	return v, nil
+}
+
+func (b *Builder) localSource(ctx context.Context, name string) (*source, error) {
+	v, err := localVersion(name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(dir, " \t\n:'\"$#%") {
+		return nil, usageErr("move it to a path without them", "kernel %q: make cannot cope with blanks, colons and the like in a path", dir)
+	}
+	// Kbuild refuses a separate build directory for a tree that was built in.
+	for _, built := range []string{".config", "include/config"} {
+		if _, err := os.Stat(filepath.Join(dir, built)); err == nil {
+			return nil, usageErr("make -C "+Quote([]string{dir})+" mrproper", "kernel %q: %s is in the way, the tree was built in", dir, built)
+		}
+	}
+	files, err := trackedFiles(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %q: %w", dir, err)
+	}
+	sum, err := contentSum(ctx, dir, files)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %q: %w", dir, err)
+	}
+	b.logf("kernel %s: %s in a directory", name, v)
+	return &source{dir: dir, key: "dir-" + sum[:24], version: v, origin: dir, local: true, release: func() {}}, nil
+}
+
+// trackedFiles lists the files that make up a source: in a git work tree those
+// git tracks and those it would take on (a file that a Makefile names is built
+// whether it was added or not), elsewhere all but build output.
+func trackedFiles(ctx context.Context, dir string) ([]string, error) {
+	if _, err := lookTool("git", "git"); err == nil {
+		// --deduplicate would need git 2.31; unmerged files show up thrice.
+		ls := &Command{Args: []string{"git", "-C", dir, "ls-files", "-z", "--cached", "--others", "--exclude-standard"}}
+		if out, err := ls.Output(ctx); err == nil {
+			return existing(dir, strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")), nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return walkedFiles(dir)
+}
+
+// existing drops files that git still lists but that are gone, and repetitions.
+func existing(dir string, files []string) []string {
+	sort.Strings(files)
+	var kept []string
+	for _, file := range files {
+		if file == "" || len(kept) > 0 && kept[len(kept)-1] == file {
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(dir, file)); err == nil && !info.IsDir() {
+			kept = append(kept, file)
+		}
+	}
+	return kept
+}
+
+// buildOutput is what kbuild leaves in a directory.
+func buildOutput(name string) bool {
+	return hasSuffix(name, ".o", ".ko", ".mod", ".mod.c", ".cmd", ".a", ".order", ".symvers")
+}
+
+func walkedFiles(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".git" || d.Name() == ".tmp_versions" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if buildOutput(d.Name()) || d.Name() == "Module.symvers" {
+			return nil
+		}
+		rel, err := filepath.Rel(dir, path)
+		files = append(files, rel)
+		return err
+	})
+	sort.Strings(files)
+	return files, err
+}
+
+// contentSum is a sum over names, modes and contents.
+func contentSum(ctx context.Context, dir string, files []string) (string, error) {
+	h := sha256.New()
+	for _, file := range files {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if err := sumFile(h, dir, file); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func sumFile(h io.Writer, dir, file string) error {
+	path := filepath.Join(dir, file)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // edited while we looked
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(path)
+		fmt.Fprintf(h, "%q link %q\n", file, target)
+		return err
+	case !info.Mode().IsRegular():
+		return nil // a socket or a device is no source
+	}
+	fmt.Fprintf(h, "%q %t %d\n", file, info.Mode()&0o111 != 0, info.Size())
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(h, f)
+	return err
+}
