@@ -3,12 +3,11 @@ package render
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/joshdk/go-junit"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/yuin/goldmark"
@@ -139,19 +138,31 @@ func checkHarmless(t *testing.T, format string, out []byte, evil string) {
 		if format == "json" {
 			checkRoundTrip(t, out, evil)
 		}
-	case "junit":
-		d := xml.NewDecoder(bytes.NewReader(out))
-		for {
-			if _, err := d.Token(); err == io.EOF {
-				break
-			} else {
-				require.NoError(t, err)
-			}
+		if format == "sarif" {
+			require.NoError(t, validate(t, sarifSchema(t), out))
 		}
+	case "junit":
+		suites, err := junit.Ingest(out)
+		require.NoError(t, err)
+		require.Len(t, suites, 5)
+	case "ktap":
+		for line := range strings.Lines(text) {
+			require.Regexp(t, ktapLine, line)
+		}
+	case "folded":
+		for line := range strings.Lines(text) {
+			require.Regexp(t, `^([^; #:][^;]*;)*[^; #:][^;]* \d+\n$`, line)
+		}
+	case "mail":
+		require.Regexp(t, `^Subject: [^\n]+\n\n`, text)
+		require.NotRegexp(t, `(?m)^From `, text)
 	case "markdown":
 		checkMarkdown(t, out)
 	}
 }
+
+// ktapLine is what KTAP has: docs.kernel.org/dev-tools/ktap.html.
+const ktapLine = `^ *(KTAP version 1|1\.\.\d+|# .*|(ok|not ok) \d+ [^#\n]+( # (SKIP|XFAIL|ERROR) ?[^#\n]*)?)\n$`
 
 func around(s string, i int) string { return s[max(0, i-30):min(len(s), i+30)] }
 

@@ -26,7 +26,7 @@ func rendered(t *testing.T, format string) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	for _, format := range []string{"text", "github", "markdown"} {
+	for _, format := range []string{"text", "github", "markdown", "junit", "ktap", "folded", "mail"} {
 		t.Run(format, func(t *testing.T) {
 			file := filepath.Join("testdata", "sample."+format+".golden")
 			got := rendered(t, format)

@@ -46,6 +46,12 @@ var formats = map[string]writer{
 	"json":     writeJSON,
 	"github":   writeGitHub,
 	"markdown": writeMarkdown,
+	"junit":    writeJUnit,
+	"ktap":     writeKTAP,
+	"sarif":    writeSARIF,
+	"folded":   writeFolded,
+	"pprof":    writePprof,
+	"mail":     writeMail,
 }
 
 // Formats lists the formats, sorted.

@@ -67,7 +67,7 @@ func (t *textWriter) headline() {
 
 // runs is a table, a line a run.
 func (t *textWriter) runs() {
-	const widest = 40
+	const widest = 60
 	var rows [][]string
 	wide := make([]int, 5)
 	for _, run := range t.report.Runs {
