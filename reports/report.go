@@ -158,6 +158,9 @@ type Frame struct {
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
 	Inlined  bool   `json:"inlined,omitempty"`
+
+	// kernel says that the line is in the kernel's source, not the driver's.
+	kernel bool
 }
 
 // SourceLine is one line of a source excerpt.

@@ -90,7 +90,7 @@ func blame(frames []Frame, underTest map[string]bool) []Frame {
 // fromHeader tells helpers that the kernel's headers inline into the module:
 // they are the kernel's, and another kernel has others.
 func fromHeader(f Frame) bool {
-	return f.Inlined && strings.HasPrefix(f.File, "include/")
+	return f.Inlined && f.kernel
 }
 
 // signatureOf hashes names, and names only, so that a leak is known again after

@@ -1,0 +1,137 @@
+package reports
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A load that is refused leaves nothing in /sys/module, but with dynamic debug
+// the kernel logs where it put the sections (kernel/module/main.c,
+// move_module). 6.1 names neither the module nor the sizes.
+//
+// Example:
+//
+//	main: Final section addresses for foo:
+//	main: 	0xffffffffa0000000 0x0000014a .text
+var (
+	sectionsBegin = regexp.MustCompile(`^(?:\w+: )*[Ff]inal section addresses(?: for (\S+))?:$`)
+	sectionLine   = regexp.MustCompile(`^(?:\w+: )*\s*(?:\\x09)?0x([0-9a-f]{1,16})(?: 0x[0-9a-f]+)? (\.?\S+)$`)
+)
+
+// maxSections bounds the sections of one block.
+const maxSections = 4096
+
+// sectionBlock is what the log says of one load.
+type sectionBlock struct {
+	module   string // empty on kernels that do not name it
+	sections map[string]uint64
+}
+
+func sectionBlocks(log string) []sectionBlock {
+	var blocks []sectionBlock
+	open := false
+	for raw := range strings.Lines(log) {
+		text := logText(raw)
+		if m := sectionsBegin.FindStringSubmatch(text); m != nil {
+			blocks = append(blocks, sectionBlock{strings.ReplaceAll(m[1], "-", "_"), map[string]uint64{}})
+			open = true
+			continue
+		}
+		m := sectionLine.FindStringSubmatch(text)
+		if !open || m == nil {
+			open = false
+			continue
+		}
+		addr, err := strconv.ParseUint(m[1], 16, 64)
+		cur := blocks[len(blocks)-1].sections
+		if _, dup := cur[m[2]]; err == nil && !dup && len(cur) < maxSections {
+			cur[m[2]] = addr
+		}
+	}
+	return blocks
+}
+
+// allLoads returns every load of the run in the order of time, those of a
+// walk's steps included, with the sections of refused ones from the log.
+func allLoads(c *Capture) []Load {
+	loads := slices.Clone(c.Loads)
+	loads = append(loads, walkLoads(c)...)
+	slices.SortStableFunc(loads, func(a, b Load) int { return cmp.Compare(a.Begin, b.Begin) })
+	fillSections(loads, sectionBlocks(string(c.Dmesg)))
+	return loads
+}
+
+// walkLoads makes loads of a walk's steps: each loads the last module under
+// test, and most are refused.
+func walkLoads(c *Capture) []Load {
+	if c.Walk == nil {
+		return nil
+	}
+	module := ""
+	for _, m := range c.Modules {
+		if m.UnderTest {
+			module = m.Name
+		}
+	}
+	var out []Load
+	for _, s := range c.Walk.Steps {
+		l := Load{Module: module, UnderTest: true, PID: s.PID, Errno: s.Errno, Begin: s.Begin, End: s.End}
+		for _, b := range sectionBlocks(s.Dmesg) {
+			if b.module == "" || b.module == module {
+				l.Sections = b.sections // the last one: a step may load what the module needs first
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// fillSections gives loads without sections those that the log has. Blocks and
+// loads have one order: a load with known addresses finds its block by them,
+// and those without take what lies between.
+func fillSections(loads []Load, blocks []sectionBlock) {
+	next := 0
+	for i := range loads {
+		l := &loads[i]
+		if len(l.Sections) > 0 {
+			if at := findBlock(blocks[next:], l); at >= 0 {
+				next += at + 1
+			}
+			continue
+		}
+		limit := len(blocks)
+		for _, later := range loads[i+1:] {
+			if len(later.Sections) > 0 {
+				if at := findBlock(blocks[next:], &later); at >= 0 {
+					limit = next + at
+				}
+				break
+			}
+		}
+		for k := next; k < limit; k++ {
+			if blocks[k].module == "" || blocks[k].module == l.Module {
+				l.Sections, next = blocks[k].sections, k+1
+				break
+			}
+		}
+	}
+}
+
+// findBlock returns the index of the first block that a load's addresses agree
+// with.
+func findBlock(blocks []sectionBlock, l *Load) int {
+	return slices.IndexFunc(blocks, func(b sectionBlock) bool {
+		if b.module != "" && b.module != l.Module {
+			return false
+		}
+		for _, name := range []string{".text", ".init.text", ".gnu.linkonce.this_module"} {
+			if have, ok := l.Sections[name]; ok && b.sections[name] != have {
+				return false
+			}
+		}
+		return true
+	})
+}
