@@ -27,11 +27,11 @@ type archFacts struct {
 var archs = map[string]archFacts{
 	"x86_64": {
 		goarch: "amd64", make: "x86_64", target: "vmlinux", image: "vmlinux",
-		cross: "x86_64-linux-gnu-", gccPackage: "gcc-x86-64-linux-gnu", machine: "EM_X86_64", objects: 1000,
+		cross: "x86_64-linux-gnu-", gccPackage: "gcc-x86-64-linux-gnu", machine: "EM_X86_64", objects: 850,
 	},
 	"arm64": {
 		goarch: "arm64", make: "arm64", target: "Image", image: "arch/arm64/boot/Image",
-		cross: "aarch64-linux-gnu-", gccPackage: "gcc-aarch64-linux-gnu", machine: "EM_AARCH64", objects: 1000,
+		cross: "aarch64-linux-gnu-", gccPackage: "gcc-aarch64-linux-gnu", machine: "EM_AARCH64", objects: 750,
 	},
 }
 

@@ -60,12 +60,9 @@ func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
 	if err != nil {
 		return nil, hostErr(err, "kernel %s", k.key)
 	}
-	return &Kernel{
-		Release: info.Release, Arch: k.arch, Origin: k.src.origin, Key: k.key, Dir: dir,
-		Image:  filepath.Join(dir, "build", k.chain.facts.image),
-		Config: filepath.Join(dir, "build", ".config"),
-		Build:  filepath.Join(dir, "build"), Source: k.src.dir, LLVM: k.chain.llvm,
-	}, nil
+	kernel := k.b.kernelAt(dir, info)
+	kernel.Source = k.src.dir
+	return kernel, nil
 }
 
 // make builds in place: where a build was interrupted, make(1) goes on.
@@ -192,7 +189,7 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 	if err := renameio.WriteFile(filepath.Join(k.dir, kernelJSON), text, 0o644); err != nil {
 		return hostErr(err, "build %s", k.src.version)
 	}
-	return k.remember()
+	return k.remember(ctx)
 }
 
 func readKernelInfo(dir string) (info kernelInfo, err error) {

@@ -1,12 +1,14 @@
 package kernels
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -23,10 +25,29 @@ func (k *kernelBuild) lastFile() string {
 	return filepath.Join(filepath.Dir(k.dir), "last-"+hex.EncodeToString(h[:])[:16]+".key")
 }
 
-// remember notes that this is the directory's last build.
-func (k *kernelBuild) remember() error {
+const contentFiles = "source.sums" // in an entry: the content it was built from
+
+// remember notes what was built, and that this is the directory's last build.
+func (k *kernelBuild) remember(ctx context.Context) error {
 	if !k.src.local {
 		return nil
+	}
+	now, err := sumContent(ctx, k.src.dir, k.src.content.paths())
+	if err != nil {
+		return hostErr(err, "build %s", k.src.version)
+	}
+	if now.sum() != k.src.content.sum() {
+		return &Error{
+			Fault: FaultHost, Err: fmt.Errorf("build %s: the source in %s changed while it was built", k.src.version, k.src.dir),
+			Cure: "run again once it holds still",
+		}
+	}
+	var text bytes.Buffer
+	if _, err := now.WriteTo(&text); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(k.dir, contentFiles), text.Bytes(), 0o644); err != nil {
+		return hostErr(err, "build %s", k.src.version)
 	}
 	if err := renameio.WriteFile(k.lastFile(), []byte(k.key), 0o644); err != nil {
 		return hostErr(err, "build %s", k.src.version)
@@ -47,10 +68,10 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	old := filepath.Join(filepath.Dir(dir), string(last))
 	lock, err := sharedLock(ctx, old, func() {})
 	if err != nil {
-		return ctx.Err()
+		return ctx.Err() // any other reason only costs time
 	}
 	defer lock.release()
-	if checkManifest(old, true) != nil {
+	if checkManifest(old, true) != nil || k.outOfOrder(old) {
 		return nil
 	}
 	k.b.logf("kernel %s: building on the last build of %s", k.src.version, k.src.dir)
@@ -67,4 +88,28 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 		return hostErr(fmt.Errorf("%w", err), "build directory")
 	}
 	return nil
+}
+
+// outOfOrder reports whether a file differs from the last build's but is older
+// than that build, as after `git stash`, `cp -p` or a checkout by rsync: make
+// goes by times and would keep the wrong object.
+func (k *kernelBuild) outOfOrder(old string) bool {
+	sums, err := readContent(filepath.Join(old, contentFiles))
+	if err != nil {
+		return true
+	}
+	built, err := os.Stat(filepath.Join(old, kernelJSON))
+	if err != nil {
+		return true
+	}
+	for _, f := range k.src.content {
+		if sums[strconv.Quote(f.path)] == f.sum {
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(k.src.dir, f.path))
+		if err != nil || !info.ModTime().After(built.ModTime()) {
+			return true
+		}
+	}
+	return false
 }

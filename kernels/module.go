@@ -66,11 +66,11 @@ func (b *Builder) Modules(ctx context.Context, k *Kernel, dir string, opts Modul
 	if err != nil {
 		return nil, err
 	}
-	sum, err := contentSum(ctx, m.root, m.files)
+	content, err := sumContent(ctx, m.root, m.files)
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", dir, err)
 	}
-	key := m.key(sum)
+	key := m.key(content.sum())
 	if m.log, err = b.cache().Path(KindModules, key); err != nil {
 		return nil, err
 	}

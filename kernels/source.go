@@ -20,7 +20,8 @@ type source struct {
 	version string // from its Makefile, e.g. "6.12.117"
 	origin  string // in words
 	// local says that the user edits the tree: builds of it are incremental.
-	local bool
+	local   bool
+	content content // of a local tree
 	// entry is its place in the cache; empty for a local tree.
 	entry   string
 	release func()

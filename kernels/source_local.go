@@ -2,11 +2,7 @@ package kernels
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,12 +49,15 @@ func (b *Builder) localSource(ctx context.Context, name string) (*source, error)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %q: %w", dir, err)
 	}
-	sum, err := contentSum(ctx, dir, files)
+	content, err := sumContent(ctx, dir, files)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %q: %w", dir, err)
 	}
 	b.logf("kernel %s: %s in a directory", name, v)
-	return &source{dir: dir, key: "dir-" + sum[:24], version: v, origin: dir, local: true, release: func() {}}, nil
+	return &source{
+		dir: dir, key: "dir-" + content.sum()[:24], version: v, origin: dir,
+		local: true, content: content, release: func() {},
+	}, nil
 }
 
 // trackedFiles lists the files that make up a source: in a git work tree those
@@ -119,45 +118,4 @@ func walkedFiles(dir string) ([]string, error) {
 	})
 	sort.Strings(files)
 	return files, err
-}
-
-// contentSum is a sum over names, modes and contents.
-func contentSum(ctx context.Context, dir string, files []string) (string, error) {
-	h := sha256.New()
-	for _, file := range files {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		if err := sumFile(h, dir, file); err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func sumFile(h io.Writer, dir, file string) error {
-	path := filepath.Join(dir, file)
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // edited while we looked
-	}
-	if err != nil {
-		return err
-	}
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := os.Readlink(path)
-		fmt.Fprintf(h, "%q link %q\n", file, target)
-		return err
-	case !info.Mode().IsRegular():
-		return nil // a socket or a device is no source
-	}
-	fmt.Fprintf(h, "%q %t %d\n", file, info.Mode()&0o111 != 0, info.Size())
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(h, f)
-	return err
 }
