@@ -12,11 +12,10 @@ import (
 
 // work does what the job asks for.
 func (a *agent) work() error {
-	if s := a.job.Stack; s != "" {
-		if err := a.leaks.command("stack=" + s); err != nil {
-			return err
-		}
+	if err := a.leaks.command("stack=" + a.stack()); err != nil {
+		return err
 	}
+	occupySlabs(1) // what the wait for the job has freed
 	switch {
 	case a.job.Shell:
 		return a.shell()
@@ -29,6 +28,19 @@ func (a *agent) work() error {
 		}
 	}
 	return nil
+}
+
+// stack tells whether task stacks are scanned: off, unless the job says
+// otherwise or judges a loaded module, whose threads may hold what they work on
+// nowhere else.
+func (a *agent) stack() string {
+	switch {
+	case a.job.Stack != "":
+		return a.job.Stack
+	case a.job.KeepLoaded:
+		return "on"
+	}
+	return "off"
 }
 
 func (a *agent) cycles() int { return max(a.job.Cycles, 1) }

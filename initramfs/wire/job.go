@@ -28,8 +28,9 @@ type Job struct {
 	// KeepLoaded judges while the modules are still loaded.
 	KeepLoaded bool `json:"keep_loaded,omitempty"`
 
-	// Stack is "on" or "off", written to kmemleak as stack=…; empty leaves
-	// the kernel's default (on).
+	// Stack is "on" or "off", written to kmemleak as stack=…; empty means off,
+	// or on with KeepLoaded. Addresses long dead on the stacks of kernel
+	// threads hide leaks (package agent, occupySlabs).
 	Stack string `json:"stack,omitempty"`
 
 	// Walk, where set, replaces the cycles by a walk of error paths.
