@@ -86,7 +86,9 @@ vmlinux Image: $(objects)
 	@mkdir -p $(O)/arch/arm64/boot
 	@cat $(objects) > $(O)/vmlinux
 	@cp $(O)/vmlinux $(O)/arch/arm64/boot/Image
-modules: ;
+modules:
+	@if test -n "$(M)"; then for c in $$(ls "$(M)"/*.c 2>/dev/null); do \
+		$(or $(CC),gcc) $(KCFLAGS) -c "$$c" -o "$${c%%.c}.ko" || exit 1; done; fi
 $(O)/%%.o: %%.c
 	@echo '  CC      $*.o'
 	@! grep -q SYNTAX $< || { echo '$<:1:1: error: expected identifier' >&2; exit 1; }
