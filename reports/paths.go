@@ -36,12 +36,8 @@ func newPathMap(c *Capture, m Module, d *dwarfIndex, src *sources) *pathMap {
 	if d == nil {
 		return p
 	}
-	for _, u := range d.units {
-		for _, f := range u.files {
-			if f != nil {
-				p.noteKernel(filepath.Clean(f.Name))
-			}
-		}
+	for _, name := range d.fileNames() {
+		p.noteKernel(filepath.Clean(name))
 	}
 	for _, u := range d.units {
 		p.noteUnit(filepath.Clean(u.name))

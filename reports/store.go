@@ -70,6 +70,9 @@ func WriteCapture(dir string, c *Capture) error {
 			return fmt.Errorf("write capture: %w", err)
 		}
 	}
+	if err := copySources(dir, c); err != nil {
+		return fmt.Errorf("write capture: %w", err)
+	}
 	c.Schema = CaptureSchema
 	files := []struct {
 		name  string

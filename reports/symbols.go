@@ -3,7 +3,6 @@ package reports
 import (
 	"debug/elf"
 	"fmt"
-	"path/filepath"
 )
 
 // symbolizer turns the raw frames of records into functions and lines. The
@@ -38,11 +37,7 @@ func newSymbolizer(c *Capture, src *sources) *symbolizer {
 		if m.Path == "" {
 			continue
 		}
-		path := m.Path
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(c.Dir, path)
-		}
-		em, err := openModule(path)
+		em, err := openModule(modulePath(c.Dir, m))
 		if err != nil {
 			s.warnings = append(s.warnings, fmt.Sprintf("no lines for module %s: %v", m.Name, err))
 			continue
