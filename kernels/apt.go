@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-
-	"github.com/gofrs/flock"
 )
 
 // apt runs apt with the host's configuration (proxies, keys) and, unless it is
@@ -97,21 +95,21 @@ func (d *debian) private(ctx context.Context, name string, mirrors map[string]st
 	if _, err := os.Stat(debianKeyring); err != nil {
 		return nil, &Error{Fault: FaultHost, Err: err, Cure: "apt-get install debian-archive-keyring"}
 	}
-	root, err := d.b.cache().root()
+	dir, err := d.b.cache().Path(KindLists, name)
 	if err != nil {
 		return nil, err
 	}
-	a := &apt{dir: filepath.Join(root, name)}
+	a := &apt{dir: dir}
 	for _, sub := range []string{"lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, sub), 0o755); err != nil {
 			return nil, hostErr(err, "apt")
 		}
 	}
-	lock := flock.New(filepath.Join(root, name, "lock"))
-	if err := waitLock(ctx, lock.TryLock, func() { d.b.logf("apt: waiting for another kmemgate") }); err != nil {
-		return nil, hostErr(err, "apt: lock")
+	lock, err := d.b.cache().lockFor(ctx, dir, "uses it")
+	if err != nil {
+		return nil, err
 	}
-	defer lock.Unlock()
+	defer lock.release()
 	if err := os.WriteFile(filepath.Join(a.dir, "sources.list"), []byte(sourcesList(mirrors, suites)), 0o644); err != nil {
 		return nil, hostErr(err, "apt")
 	}

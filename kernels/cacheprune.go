@@ -29,9 +29,13 @@ func (c *Cache) List() ([]CacheEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	dirs, err := filepath.Glob(filepath.Join(escapeGlob(root), "*", "*"))
-	if err != nil {
-		return nil, fmt.Errorf("cache %s: %w", root, err)
+	var dirs []string
+	for _, kind := range kinds {
+		found, err := filepath.Glob(filepath.Join(escapeGlob(root), kind, "*"))
+		if err != nil {
+			return nil, fmt.Errorf("cache %s: %w", root, err)
+		}
+		dirs = append(dirs, found...)
 	}
 	var entries []CacheEntry
 	for _, dir := range dirs {
@@ -131,7 +135,7 @@ func removeEntry(dir string) error {
 	if err := os.Remove(okFile(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+".tmp"))
+	return errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+".tmp"), os.RemoveAll(dir+".log"))
 }
 
 func manifestBytes(dir string) int64 {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,8 +48,8 @@ type CommandError struct {
 // Error is one line: what failed, why, and where to read on.
 func (e *CommandError) Error() string {
 	s := e.Command
-	if len(s) > 160 {
-		s = s[:160] + "…"
+	if name, _, _ := strings.Cut(s, " "); e.LogFile != "" || len(s) > 160 {
+		s = name // the whole command is the log's first line, or too long for any line
 	}
 	s += ": " + e.Err.Error()
 	if e.Telling != "" {
@@ -66,7 +67,7 @@ func (e *CommandError) Unwrap() error { return e.Err }
 func (c *Command) Run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir, cmd.Stdin = c.Dir, c.Stdin
-	cmd.Env = append(append(os.Environ(), c.Env...), "LC_ALL=C")
+	cmd.Env = append(append(cleanEnv(os.Environ()), c.Env...), "LC_ALL=C")
 	lines := &lineSink{log: c.Log, line: c.Line}
 	cmd.Stdout, cmd.Stderr = io.Writer(lines), io.Writer(lines)
 	if c.Stdout != nil {
@@ -84,6 +85,15 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	lines.flush()
 	return c.explain(ctx, err, lines)
+}
+
+// steersMake matches variables that would steer a kernel's build from outside
+// and past its key: what a make that called us hands down (its jobserver, its
+// flags), and what kbuild reads (Documentation/kbuild/kbuild.rst).
+var steersMake = regexp.MustCompile(`^(MAKE|MFLAGS|GNUMAKEFLAGS|KBUILD_|KCONFIG_|K[AC]FLAGS|KCPPFLAGS|KRUST|(SUB)?ARCH=|CROSS_COMPILE|LLVM|LOCALVERSION|INSTALL_|[AC]FLAGS_|LDFLAGS_|HOST(C|LD))`)
+
+func cleanEnv(env []string) []string {
+	return slices.DeleteFunc(env, steersMake.MatchString)
 }
 
 func (c *Command) endWithUs(cmd *exec.Cmd) {

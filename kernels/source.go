@@ -243,7 +243,11 @@ func (b *Builder) recheck(ctx context.Context, name string, s *source) (*source,
 	}
 	b.logf("source %s is damaged (%v): fetching it again", s.key, err)
 	s.release()
-	if _, err := removeUnused(s.entry); err != nil {
+	gone, err := removeUnused(s.entry)
+	if err == nil && !gone {
+		err = errors.New("it is damaged, and another process uses it")
+	}
+	if err != nil {
 		return nil, hostErr(err, "source %s", s.key)
 	}
 	return b.resolve(ctx, name)

@@ -51,7 +51,7 @@ func (d *debian) find(ctx context.Context, series version) (*candidate, error) {
 		return nil, err
 	}
 	for n, suites := range debianSuites {
-		private, err := d.private(ctx, fmt.Sprintf("apt%d", n), mirrors, suites)
+		private, err := d.private(ctx, fmt.Sprintf("debian-%d", n), mirrors, suites)
 		if err != nil {
 			return nil, err
 		}
@@ -96,6 +96,13 @@ func keySafe(s string) string {
 func (d *debian) fetch(ctx context.Context, a *apt, p debPackage, tree string) error {
 	dir := filepath.Dir(tree)
 	d.b.logf("kernel %s: downloading %s=%s (150 MB)", p.upstream, p.name, p.version)
+	if a.dir != "" {
+		lock, err := sharedLock(ctx, a.dir, func() {})
+		if err != nil {
+			return hostErr(err, "fetch %s", p.name)
+		}
+		defer lock.release()
+	}
 	get := a.command("apt-get", "download", p.name+"="+p.version)
 	get.Dir = dir
 	if err := get.Run(ctx); err != nil {
