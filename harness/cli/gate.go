@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/kconfig"
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// newGate makes the gate that the flags ask for.
+func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate, error) {
+	say := sayer(c.ErrOrStderr())
+	gate := &harness.Gate{
+		Builder: &kernels.Builder{Log: c.ErrOrStderr()},
+		Host:    &harness.Host{Log: say},
+		Out:     f.out,
+		Jobs:    f.jobs,
+		LLVM:    f.llvm,
+		Keep:    f.keep,
+		Status:  say,
+	}
+	if f.verbose {
+		gate.Console = c.ErrOrStderr()
+	}
+	var err error
+	if gate.Out == "" {
+		if gate.Out, err = defaultOut(s); err != nil {
+			return nil, err
+		}
+	}
+	if f.config != "" {
+		if gate.Config, err = readFragment(f.config); err != nil {
+			return nil, err
+		}
+	}
+	gate.Baseline, err = readBaseline(baselinePath(s, f.baseline), f.baseline != "" && !f.updateBaseline)
+	return gate, err
+}
+
+// sayer writes lines, with the time since the start, as whole lines: several
+// guests report at once.
+func sayer(w io.Writer) func(format string, args ...any) {
+	var mu sync.Mutex
+	start := time.Now()
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "%7.1fs  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+// defaultOut is a folder of the driver's own in the cache, so that its tree
+// stays untouched; the next run of the same driver replaces it.
+func defaultOut(s *scenarios.Scenario) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("folder for the evidence: %w: name one with --out", err)
+	}
+	abs, err := filepath.Abs(s.Dir)
+	if err != nil {
+		return "", fmt.Errorf("folder for the evidence: %w", err)
+	}
+	id := sha256.Sum256([]byte(abs))
+	return filepath.Join(cache, "kmemgate", "runs", fmt.Sprintf("%s-%x", filepath.Base(abs), id[:4])), nil
+}
+
+func readFragment(path string) (*kconfig.Fragment, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, harness.Usagef("--config: %w", err)
+	}
+	defer f.Close()
+	frag, err := kconfig.Parse(f, path)
+	if err != nil {
+		return nil, harness.Usagef("--config: %w", err)
+	}
+	return &frag, nil
+}
+
+// readBaseline reads the known leaks; none are known where there is no file
+// and none was asked for.
+func readBaseline(path string, wanted bool) (*reports.Baseline, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && !wanted {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, harness.Usagef("baseline: %w", err)
+	}
+	defer f.Close()
+	b, err := reports.ReadBaseline(f)
+	if err != nil {
+		return nil, harness.Usagef("%s: %w", path, err)
+	}
+	return &b, nil
+}

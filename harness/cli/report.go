@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/reports/render"
+)
+
+func newReport() *cobra.Command {
+	var format, out string
+	c := &cobra.Command{
+		Use:   "report DIR...",
+		Short: "Render again, or merge, what runs left behind; no VM",
+		Example: `  kmemgate report kmemgate-out
+  kmemgate report --format html -o report.html cell-*/`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := knownFormat(format); err != nil {
+				return err
+			}
+			report, err := mergeReports(args)
+			if err != nil {
+				return err
+			}
+			if err := renderTo(c, *report, format, out); err != nil {
+				return err
+			}
+			return asVerdict(report.Verdict)
+		},
+	}
+	c.Flags().StringVar(&format, "format", "text", "one of the formats of docs/reports.md")
+	c.Flags().StringVarP(&out, "output", "o", "", "write to this file in place of stdout")
+	completeWords(c, "format", render.Formats()...)
+	return c
+}
+
+// mergeReports reads report.json of every folder; a folder without one is a
+// run that gave no verdict, not one to leave out.
+func mergeReports(dirs []string) (*reports.Report, error) {
+	var runs []reports.Run
+	for _, dir := range dirs {
+		path := filepath.Join(dir, "report.json")
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, harness.Usagef("%s: no report.json: is this the --out of a run?", dir)
+		}
+		if err != nil {
+			return nil, harness.Usagef("report: %w", err)
+		}
+		r, err := reports.ReadJSON(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		for _, run := range r.Runs {
+			run.Dir = filepath.Join(dir, run.Dir)
+			runs = append(runs, run)
+		}
+	}
+	merged := reports.NewReport(runs)
+	return &merged, nil
+}
+
+func renderTo(c *cobra.Command, r reports.Report, format, path string) error {
+	if path == "" {
+		return render.Write(c.OutOrStdout(), r, renderOptions(c.OutOrStdout(), format))
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return errors.Join(render.Write(f, r, render.Options{Format: format}), f.Close())
+}
+
+// renderOptions colors text for a terminal. NO_COLOR and FORCE_COLOR are read
+// here and nowhere deeper (no-color.org, force-color.org).
+func renderOptions(w io.Writer, format string) render.Options {
+	opt := render.Options{Format: format}
+	f, isFile := w.(*os.File)
+	opt.Color = isFile && term.IsTerminal(int(f.Fd()))
+	if os.Getenv("FORCE_COLOR") != "" {
+		opt.Color = true
+	}
+	if os.Getenv("NO_COLOR") != "" {
+		opt.Color = false
+	}
+	if opt.Color && isFile {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			opt.Width = width
+		}
+	}
+	return opt
+}

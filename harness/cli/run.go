@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/reports/render"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// runFlags are the flags of run. Those that kmemgate.yml knows as well
+// override it where they are given.
+type runFlags struct {
+	kernels, arches []string
+	clock           string
+	cycles          int
+	errorPaths      string
+	failOn          string
+	allowWarn       bool
+	requireProbe    bool
+	stack           string
+	memory          string
+	cmdline         string
+	timeout         time.Duration
+
+	config         string
+	llvm           bool
+	out            string
+	jobs           int
+	baseline       string
+	updateBaseline bool
+	against        string
+	format         string
+	keep           bool
+	verbose        bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [DIR]",
+		Short: "Gate a driver directory: build, load, work, unload, scan, judge",
+		Long: `Run gates the driver in DIR (default: the current directory): a directory with
+kmemgate.yml, dkms.conf, a Kbuild file or a Makefile.
+
+Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict in some run.`,
+		Example: `  kmemgate run
+  kmemgate run scenarios/leak-on-exit
+  kmemgate run --kernel 6.1 --kernel 6.12 --arch x86_64 --arch arm64 --out out DIR
+  kmemgate run --against origin/main        # only what this branch adds fails
+  kmemgate run --update-baseline            # accept what leaks today`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			return run(c, dir, f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringArrayVar(&f.kernels, "kernel", nil, "kernel: series, version, debian:SERIES, URL#sha256=…, directory (repeats; default 6.12)")
+	fl.StringArrayVar(&f.arches, "arch", nil, "architecture: x86_64 or arm64 (repeats; default the host's)")
+	fl.StringVar(&f.out, "out", "", "folder for report.json and the evidence (default: in the cache)")
+	fl.IntVar(&f.jobs, "jobs", 0, "guests side by side (default: cores)")
+	fl.StringVar(&f.clock, "clock", "", "warp (guest time is free) or real (SMP, KVM, races)")
+	fl.IntVar(&f.cycles, "cycles", 0, "load, exercise and unload this often")
+	fl.StringVar(&f.errorPaths, "error-paths", "", "fail each allocation of the load once; =all: the loader's too")
+	fl.Lookup("error-paths").NoOptDefVal = "true"
+	fl.StringVar(&f.baseline, "baseline", "", "file of known leaks (default: kmemgate-baseline.json beside the driver, if there)")
+	fl.BoolVar(&f.updateBaseline, "update-baseline", false, "write today's leaks to the baseline")
+	fl.StringVar(&f.against, "against", "", "git revision of the driver whose leaks are known")
+	fl.StringVar(&f.failOn, "fail-on", "", "new, any or never (default new)")
+	fl.BoolVar(&f.allowWarn, "allow-warn", false, "a WARN in dmesg does not void the verdict")
+	fl.BoolVar(&f.requireProbe, "require-probe", false, "no verdict where the driver bound no device")
+	fl.StringVar(&f.stack, "stack", "", "on or off: whether kmemleak scans task stacks")
+	fl.StringVar(&f.memory, "memory", "", "the guest's memory, e.g. 256M")
+	fl.StringVar(&f.cmdline, "cmdline", "", "more kernel arguments")
+	fl.DurationVar(&f.timeout, "timeout", 0, "guest time after which a run has hung (default 60s)")
+	fl.StringVar(&f.config, "config", "", "fragment of kernel options on top of the base")
+	fl.BoolVar(&f.llvm, "llvm", false, "build kernel and modules with clang (LLVM=1)")
+	fl.StringVar(&f.format, "format", "text", "what goes to stdout: text, json or github")
+	fl.BoolVar(&f.keep, "keep", false, "leave the guest paused after its verdict")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the guest's console")
+	completeWords(c, "arch", "x86_64", "arm64")
+	completeWords(c, "clock", "warp", "real")
+	completeWords(c, "fail-on", "new", "any", "never")
+	completeWords(c, "format", render.Formats()...)
+	completeWords(c, "stack", "on", "off")
+	return c
+}
+
+func completeWords(c *cobra.Command, flag string, words ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// run is the whole of `kmemgate run`: from flags to report and verdict.
+func run(c *cobra.Command, dir string, f runFlags) error {
+	scenario, err := loadScenario(dir)
+	if err != nil {
+		return err
+	}
+	if err := f.applyTo(scenario, c.Flags().Changed); err != nil {
+		return err
+	}
+	gate, err := newGate(c, f, scenario)
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	if f.against != "" {
+		if gate.Baseline, err = leaksAt(c, gate, scenario, f); err != nil {
+			return err
+		}
+	}
+	report, err := gate.Run(c.Context(), scenario)
+	if err != nil {
+		return err
+	}
+	if f.updateBaseline {
+		if err := updateBaseline(c.ErrOrStderr(), scenario, f.baseline, *report); err != nil {
+			return err
+		}
+	}
+	if err := present(c, *report, scenario, gate.Out, f.format); err != nil {
+		return err
+	}
+	if report.Verdict == reports.Leaks && (f.updateBaseline || !report.Fails(scenario.FailOn)) {
+		return nil
+	}
+	return asVerdict(report.Verdict)
+}
+
+// present writes the report to stdout and says where the evidence lies.
+func present(c *cobra.Command, report reports.Report, s *scenarios.Scenario, out, format string) error {
+	opt := renderOptions(c.OutOrStdout(), format)
+	opt.OutDir, opt.SourceDir = out, relativeTo(".", s.Dir)
+	if err := render.Write(c.OutOrStdout(), report, opt); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "evidence: %s\n", out)
+	return nil
+}
+
+// relativeTo is path as seen from dir, where it lies below it; an annotation
+// wants the path in the repository.
+func relativeTo(dir, path string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(abs, path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return path
+	}
+	return rel
+}
+
+// asVerdict is nil for a clean report, else the error that the exit status is
+// made of.
+func asVerdict(v reports.Verdict) error {
+	if v == reports.Clean {
+		return nil
+	}
+	return verdictError{v}
+}
+
+func knownFormat(format string) error {
+	if slices.Contains(render.Formats(), format) {
+		return nil
+	}
+	return harness.Usagef("--format %s: want one of %s", format, strings.Join(render.Formats(), ", "))
+}
+
+func loadScenario(dir string) (*scenarios.Scenario, error) {
+	if st, err := os.Stat(dir); err != nil {
+		return nil, harness.Usagef("%s: no such directory", dir)
+	} else if !st.IsDir() {
+		return nil, harness.Usagef("%s is a file: name the directory that holds the driver", dir)
+	}
+	s, err := scenarios.Load(dir)
+	if err != nil {
+		return nil, harness.Usagef("%w", err)
+	}
+	return s, nil
+}
+
+// applyTo lets the flags that were given override the scenario's file. They
+// have the same names and values there, so they are checked as such a file.
+func (f runFlags) applyTo(s *scenarios.Scenario, given func(string) bool) error {
+	if err := knownFormat(f.format); err != nil {
+		return err
+	}
+	said := map[string]any{}
+	for flag, value := range map[string]any{
+		"kernel": f.kernels, "arch": f.arches, "clock": f.clock, "cycles": f.cycles, "error-paths": f.errorPaths,
+		"fail-on": f.failOn, "allow-warn": f.allowWarn, "require-probe": f.requireProbe, "stack": f.stack,
+		"memory": f.memory, "cmdline": f.cmdline, "timeout": f.timeout.String(),
+	} {
+		if given(flag) {
+			said[yamlKey(flag)] = value
+		}
+	}
+	text, err := yaml.Marshal(said)
+	if err != nil {
+		return fmt.Errorf("flags: %w", err)
+	}
+	over, err := scenarios.Parse("command line", text)
+	if err != nil {
+		return harness.Usagef("%w", err)
+	}
+	override(&s.Kernels, over.Kernels, given("kernel"))
+	override(&s.Arches, over.Arches, given("arch"))
+	override(&s.Clock, over.Clock, given("clock"))
+	override(&s.Cycles, over.Cycles, given("cycles"))
+	override(&s.ErrorPaths, over.ErrorPaths, given("error-paths"))
+	override(&s.FailOn, over.FailOn, given("fail-on"))
+	override(&s.AllowWarn, over.AllowWarn, given("allow-warn"))
+	override(&s.RequireProbe, over.RequireProbe, given("require-probe"))
+	override(&s.Stack, over.Stack, given("stack"))
+	override(&s.Memory, over.Memory, given("memory"))
+	override(&s.Cmdline, over.Cmdline, given("cmdline"))
+	override(&s.Timeout, over.Timeout, given("timeout"))
+	return nil
+}
+
+// yamlKey is what kmemgate.yml calls a flag.
+func yamlKey(flag string) string {
+	switch flag {
+	case "kernel":
+		return "kernels"
+	case "arch":
+		return "arches"
+	}
+	return strings.ReplaceAll(flag, "-", "_")
+}
+
+func override[T any](field *T, value T, given bool) {
+	if given {
+		*field = value
+	}
+}
+
+// baselinePath is where the known leaks of a scenario stand.
+func baselinePath(s *scenarios.Scenario, flag string) string {
+	if flag != "" {
+		return flag
+	}
+	if s.Baseline != "" {
+		return filepath.Join(s.Dir, s.Baseline)
+	}
+	return filepath.Join(s.Dir, "kmemgate-baseline.json")
+}
+
+func updateBaseline(stderr io.Writer, s *scenarios.Scenario, flag string, report reports.Report) error {
+	for _, run := range report.Runs {
+		if run.Verdict == reports.None {
+			return fmt.Errorf("--update-baseline: %s %s has no verdict (%s): the baseline stays as it was", run.Kernel, run.Arch, run.Reason)
+		}
+	}
+	var text bytes.Buffer
+	if err := reports.WriteBaseline(&text, reports.NewBaseline(report)); err != nil {
+		return err
+	}
+	path := baselinePath(s, flag)
+	if err := renameio.WriteFile(path, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("--update-baseline: %w", err)
+	}
+	fmt.Fprintf(stderr, "baseline: %s\n", path)
+	return nil
+}

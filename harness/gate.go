@@ -1,0 +1,260 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmemgate/kmemgate/kconfig"
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// Gate is the whole pipeline: it builds what a scenario needs, runs it in
+// guests and judges what they left behind. Its zero value gates with the
+// user's cache and writes the evidence below the current directory.
+type Gate struct {
+	Builder *kernels.Builder
+	Host    *Host
+
+	// Out is the folder of report.json and the evidence.
+	Out string
+	// Jobs is how many guests run side by side; 0 means one a core.
+	Jobs int
+	// Config is a fragment of kernel options on top of the scenario's.
+	Config *kconfig.Fragment
+	// LLVM builds with clang.
+	LLVM bool
+	// Keep leaves each guest paused after its verdict.
+	Keep bool
+	// Console, where set, is shown every guest's console while it runs.
+	Console io.Writer
+	// Baseline is the leaks that are known.
+	Baseline *reports.Baseline
+	// Now is the day by which suppressions expire; zero means today.
+	Now time.Time
+	// Status is told, in a line each, what is being done.
+	Status func(format string, args ...any)
+
+	userspaces userspaceCache
+}
+
+// Run gates the scenario on every kernel and architecture it names, and
+// writes the report. What goes wrong with one of them is a run without a
+// verdict in the report; the error is for what concerns all of them: wrong
+// usage, a full disk, an interrupt.
+func (g *Gate) Run(ctx context.Context, s *scenarios.Scenario) (*reports.Report, error) {
+	if err := os.MkdirAll(g.Out, 0o755); err != nil {
+		return nil, fmt.Errorf("output folder: %w", err)
+	}
+	cells, err := g.build(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]reports.Run, len(cells))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(g.jobs())
+	for i, c := range cells {
+		group.Go(func() error {
+			run, err := g.judge(groupCtx, c)
+			runs[i] = run
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	report := reports.NewReport(runs)
+	return &report, g.writeReport(report)
+}
+
+// One gates the scenario on one kernel and architecture, and writes no
+// report.json: what go test's subtests want.
+func (g *Gate) One(ctx context.Context, s *scenarios.Scenario, source, arch string) (reports.Run, error) {
+	c, err := g.buildCell(ctx, s, source, arch)
+	if err != nil {
+		return reports.Run{}, err
+	}
+	return g.judge(ctx, c)
+}
+
+// Close lets go of what the gate holds in the cache.
+func (g *Gate) Close() {
+	g.Host.Close()
+	g.Builder.Close()
+}
+
+func (g *Gate) jobs() int {
+	if g.Jobs > 0 {
+		return g.Jobs
+	}
+	return runtime.NumCPU()
+}
+
+func (g *Gate) status(format string, args ...any) {
+	if g.Status != nil {
+		g.Status(format, args...)
+	}
+}
+
+// cell is one kernel and architecture of a scenario, built and ready to run,
+// or the reason why it could not be built.
+type cell struct {
+	scenario *scenarios.Scenario
+	source   string // as --kernel named it
+	arch     string
+	kernel   *kernels.Kernel
+	modules  []kernels.Module // in the order of loading
+	tested   map[string]bool  // names of the modules under test
+	failure  *failure
+}
+
+// failure is a run that ended before there was a guest.
+type failure struct {
+	verdict reports.Verdict
+	reason  string
+	detail  string
+}
+
+// build builds the cells one after another: each build uses every core.
+func (g *Gate) build(ctx context.Context, s *scenarios.Scenario) ([]cell, error) {
+	var cells []cell
+	for _, source := range s.Kernels {
+		for _, arch := range s.Arches {
+			c, err := g.buildCell(ctx, s, source, arch)
+			if err != nil {
+				return nil, err
+			}
+			cells = append(cells, c)
+		}
+	}
+	return cells, nil
+}
+
+func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arch string) (cell, error) {
+	c := cell{scenario: s, source: source, arch: arch}
+	config, err := g.config(s)
+	if err != nil {
+		return c, err
+	}
+	spec := kernels.Spec{Source: source, Arch: arch, Config: config, LLVM: g.LLVM}
+	if c.kernel, err = g.Builder.Kernel(ctx, spec); err != nil {
+		return c, c.fail(ctx, reports.ReasonKernel, err)
+	}
+	if err = g.buildModules(ctx, &c); err != nil {
+		return c, c.fail(ctx, reports.ReasonBuild, err)
+	}
+	return c, nil
+}
+
+// fail keeps a build's error as the cell's outcome, but for the errors that
+// concern every cell.
+func (c *cell) fail(ctx context.Context, reason string, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case kernels.IsUsage(err):
+		return UsageError{err}
+	default:
+		c.failure = &failure{reports.None, reason, err.Error()}
+	}
+	return nil
+}
+
+// config is what the scenario and the command ask for on top of the base.
+func (g *Gate) config(s *scenarios.Scenario) ([]kconfig.Fragment, error) {
+	own, err := kconfig.FromLines(s.Kconfig, filepath.Join(s.Dir, scenarios.FileName), s.KconfigLines)
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	frags := []kconfig.Fragment{own}
+	if g.Config != nil {
+		frags = append(frags, *g.Config)
+	}
+	if _, err := kconfig.Merge(frags...); err != nil {
+		return nil, UsageError{err}
+	}
+	return frags, nil
+}
+
+// judge runs a cell and turns its capture into a judged run.
+func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
+	start := time.Now()
+	capture, dir, err := g.capture(ctx, c)
+	if err != nil {
+		return reports.Run{}, err
+	}
+	run := reports.Judge(capture, g.policy(c.scenario, dir))
+	g.status("%s %s %s: %s, %.1f s", run.Kernel, run.Arch, run.Scenario, run.Verdict, time.Since(start).Seconds())
+	return run, nil
+}
+
+func (g *Gate) policy(s *scenarios.Scenario, dir string) reports.Policy {
+	p := reports.Policy{
+		FailOn:       s.FailOn,
+		AllowWarn:    s.AllowWarn,
+		RequireProbe: s.RequireProbe,
+		Baseline:     g.Baseline,
+		Now:          g.Now,
+		Dir:          dir,
+	}
+	if p.Now.IsZero() {
+		p.Now = time.Now()
+	}
+	for _, s := range s.Suppress {
+		p.Suppress = append(p.Suppress, reports.Suppression(s))
+	}
+	return p
+}
+
+// reproduce is the command line that repeats a run.
+func reproduce(c cell) string {
+	args := []string{"kmemgate", "run", shellQuote(c.scenario.Dir), "--kernel", shellQuote(c.source), "--arch", c.arch}
+	if c.scenario.Clock == ClockReal {
+		args = append(args, "--clock", ClockReal)
+	}
+	return strings.Join(args, " ")
+}
+
+// shellQuote quotes what a shell would not take as one word.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:=,@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// folder is where the evidence of a cell lies: KERNEL/ARCH/SCENARIO.
+func (g *Gate) folder(c cell) string {
+	release := c.source
+	if c.kernel != nil {
+		release = c.kernel.Release
+	}
+	return filepath.Join(g.Out, safeName(release), c.arch, safeName(c.scenario.Name))
+}
+
+// safeName makes a file name of a kernel's release or a scenario's name,
+// either of which may come from a stranger.
+func safeName(s string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-+", r) {
+			return r
+		}
+		return '_'
+	}, s)
+	if strings.Trim(safe, ".") == "" {
+		return "_" + safe
+	}
+	return safe
+}

@@ -1,0 +1,103 @@
+package harness
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// buildModules fills in the cell's modules, in the order of loading: the
+// driver's own or the ones of the kernel's tree that the scenario names, each
+// after what it needs.
+func (g *Gate) buildModules(ctx context.Context, c *cell) error {
+	s := c.scenario
+	var own []kernels.Module
+	if s.Build != "" {
+		built, err := g.Builder.Modules(ctx, c.kernel, filepath.Join(s.Dir, s.Build), kernels.ModuleOptions{})
+		if err != nil {
+			return err
+		}
+		own = built
+	}
+	wanted, err := wantedModules(s, own)
+	if err != nil {
+		return err
+	}
+	l := loader{gate: g, kernel: c.kernel, own: own}
+	c.tested = map[string]bool{}
+	for _, name := range wanted {
+		c.tested[name] = true
+		if err := l.add(ctx, name); err != nil {
+			return err
+		}
+	}
+	c.modules = l.order
+	return nil
+}
+
+// wantedModules are the modules under test: those that the scenario names, or
+// all that were built.
+func wantedModules(s *scenarios.Scenario, own []kernels.Module) ([]string, error) {
+	var names []string
+	for _, m := range s.Modules {
+		names = append(names, kernels.ModuleName(m.Name))
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	for _, m := range own {
+		names = append(names, m.Name)
+	}
+	if len(names) == 0 {
+		return nil, Usagef("%s: nothing to load: name modules, or a directory to build", filepath.Join(s.Dir, scenarios.FileName))
+	}
+	return names, nil
+}
+
+// loader puts modules in the order of loading.
+type loader struct {
+	gate   *Gate
+	kernel *kernels.Kernel
+	own    []kernels.Module // the driver's; they come before the kernel's of the same name
+	order  []kernels.Module
+}
+
+func (l *loader) has(name string) bool {
+	return slices.ContainsFunc(l.order, func(m kernels.Module) bool { return m.Name == name })
+}
+
+// add puts the module at the end of the order, behind what it needs. Kbuild
+// has refused circles among the driver's own modules (loadOrder).
+func (l *loader) add(ctx context.Context, name string) error {
+	if l.has(name) {
+		return nil
+	}
+	i := slices.IndexFunc(l.own, func(m kernels.Module) bool { return m.Name == name })
+	if i < 0 {
+		return l.addKernels(ctx, name)
+	}
+	for _, need := range l.own[i].Depends {
+		if err := l.add(ctx, need); err != nil {
+			return err
+		}
+	}
+	l.order = append(l.order, l.own[i])
+	return nil
+}
+
+// addKernels adds a module of the kernel's tree with its needs.
+func (l *loader) addKernels(ctx context.Context, name string) error {
+	list, err := l.gate.Builder.KernelModule(ctx, l.kernel, name)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !l.has(m.Name) {
+			l.order = append(l.order, m)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+// capture runs a cell, and beside it its control run, and leaves the evidence
+// in the cell's folder, which it returns.
+func (g *Gate) capture(ctx context.Context, c cell) (*reports.Capture, string, error) {
+	dir := g.folder(c)
+	if err := emptyFolder(dir); err != nil {
+		return nil, "", err
+	}
+	capture, err := g.runGuests(ctx, c, dir)
+	if err != nil {
+		return nil, "", err
+	}
+	capture.Scenario = c.scenario.Name
+	capture.SourceDir = c.scenario.Dir
+	capture.Command = reproduce(c)
+	if capture.RunDir, err = filepath.Rel(g.Out, dir); err != nil {
+		return nil, "", fmt.Errorf("run folder: %w", err)
+	}
+	return capture, dir, reports.WriteCapture(dir, capture)
+}
+
+// emptyFolder makes the folder anew: evidence of an earlier run must not be
+// taken for this one's.
+func emptyFolder(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return hostError("", "run folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return hostError("", "run folder: %w", err)
+	}
+	return nil
+}
+
+func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capture, error) {
+	if f := c.failure; f != nil {
+		return f.capture(c), nil
+	}
+	job, control, err := c.jobs()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.keepInputs(dir, job); err != nil {
+		return nil, err
+	}
+	m, err := g.machine(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	capture, controlled, err := g.runPair(ctx, m, job, control, RunOptions{
+		Timeout: c.scenario.Timeout, OutDir: dir, Keep: g.Keep, Console: g.Console,
+	})
+	if err != nil {
+		return nil, err
+	}
+	capture.Control = controlled.Last
+	capture.Modules = c.capturedModules()
+	capture.KeptLoaded = job.KeepLoaded
+	if capture.Reason == "" && controlled.Reason != "" {
+		capture.Reason, capture.Detail = controlled.Reason, "in the control run: "+controlled.Detail
+	}
+	return capture, nil
+}
+
+// runPair runs the job and its control, side by side.
+func (g *Gate) runPair(ctx context.Context, m Machine, job, control guestJob, opt RunOptions) (run, controlled *reports.Capture, err error) {
+	start, err := g.starter(ctx, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		run, err = start(ctx, job.region, opt)
+		return err
+	})
+	group.Go(func() (err error) {
+		controlled, err = start(ctx, control.region, RunOptions{Timeout: opt.Timeout})
+		return err
+	})
+	return run, controlled, group.Wait()
+}
+
+// starter is how guests of this machine are started: as clones of a template
+// where the clock is warped, booted cold where it is real and every run is
+// different anyway.
+func (g *Gate) starter(ctx context.Context, m Machine) (func(context.Context, []byte, RunOptions) (*reports.Capture, error), error) {
+	if m.Clock == ClockReal {
+		return func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
+			return g.Host.Boot(ctx, m, job, opt)
+		}, nil
+	}
+	t, err := g.Host.Template(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return t.Run, nil
+}
+
+// capture is what is left of a run that never had a guest.
+func (f *failure) capture(c cell) *reports.Capture {
+	out := &reports.Capture{Kernel: c.source, Arch: c.arch, Clock: c.scenario.Clock}
+	if c.kernel != nil {
+		out.Kernel = c.kernel.Release
+	}
+	if f.verdict == reports.Skipped {
+		out.Skipped = f.detail
+		return out
+	}
+	out.Reason, out.Detail = f.reason, f.detail
+	return out
+}
