@@ -16,7 +16,7 @@ import (
 	"runtime/debug"
 	"time"
 
-		"github.com/kmemgate/kmemgate/initramfs/wire"
+	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
 
 func init() {

@@ -1,0 +1,94 @@
+package initramfs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/u-root/gobusybox/src/pkg/bb"
+	"github.com/u-root/gobusybox/src/pkg/bb/findpkg"
+	"github.com/u-root/gobusybox/src/pkg/golang"
+)
+
+// commands are u-root's commands that a script in the guest may use. Those that
+// make no sense there (servers, boot loaders, PID 1) only cost time at boot.
+var commands = []string{
+	"core/base64", "core/basename", "core/blkid", "core/cat", "core/chmod", "core/chroot", "core/cmp", "core/cp",
+	"core/date", "core/dd", "core/df", "core/dirname", "core/dmesg", "core/du", "core/echo", "core/false",
+	"core/find", "core/free", "core/gosh", "core/grep", "core/gzip", "core/head", "core/hexdump", "core/hostname",
+	"core/id", "core/insmod", "core/io", "core/ip", "core/kill", "core/ln", "core/losetup", "core/ls", "core/lsmod",
+	"core/md5sum", "core/mkdir", "core/mkfifo", "core/mknod", "core/mktemp", "core/more", "core/mount", "core/mv",
+	"core/netcat", "core/nohup", "core/pci", "core/pidof", "core/ping", "core/printenv", "core/ps", "core/pwd",
+	"core/readlink", "core/realpath", "core/rm", "core/rmmod", "core/seq", "core/shasum", "core/sleep", "core/sort",
+	"core/strings", "core/stty", "core/sync", "core/tail", "core/tar", "core/tee", "core/time", "core/timeout",
+	"core/touch", "core/tr", "core/true", "core/truncate", "core/tty", "core/umount", "core/uname", "core/uniq",
+	"core/unshare", "core/uptime", "core/wc", "core/which", "core/xargs", "core/yes", "exp/modprobe",
+}
+
+const uroot = "github.com/u-root/u-root/cmds/"
+
+// userlandSources is all that the userland is made of: the versions of u-root
+// and its dependencies, and this list.
+func userlandSources(s *source) ([]byte, error) {
+	return sourcesOf(s.dir, "go.mod", "go.sum", "initramfs/userland.go", "initramfs/source.go")
+}
+
+// oneBuild keeps two userlands from being compiled at once: the work is go
+// build's, which is parallel enough.
+var oneBuild sync.Mutex
+
+// buildUserland has u-root's busybox compiler make one program of all commands.
+func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
+	oneBuild.Lock()
+	defer oneBuild.Unlock()
+	tmp, err := os.MkdirTemp("", "kmemgate-userland-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	var paths []string
+	for _, c := range commands {
+		paths = append(paths, uroot+c)
+	}
+	binary := filepath.Join(tmp, "bb")
+	err = bb.BuildBusybox(log.New(io.Discard, "", 0), &bb.Opts{
+		Env:          s.busyboxEnv(),
+		LookupEnv:    &findpkg.Env{}, // not the user's GBB_PATH
+		GenSrcDir:    filepath.Join(tmp, "src"),
+		CommandPaths: paths,
+		BinaryPath:   binary,
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		line, _, _ := strings.Cut(err.Error(), "\n") // of one line a command
+		return nil, fmt.Errorf("u-root's busybox: %s", line)
+	}
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	return userlandFiles(content), nil
+}
+
+func (s *source) busyboxEnv() *golang.Environ {
+	return golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(s.goArch),
+		golang.WithGOROOT(s.goRoot), golang.WithWorkingDir(s.dir), golang.WithMod(golang.ModReadonly), golang.WithGO111MODULE("on"))
+}
+
+// userlandFiles lays the program out: /bbin/bb, a link to it for each command,
+// and the shell where scripts look for it.
+func userlandFiles(bb []byte) []File {
+	files := []File{{Name: "bbin/bb", Mode: 0o755, Content: bb}}
+	for _, c := range commands {
+		files = append(files, File{Name: "bbin/" + path.Base(c), Link: "bb"})
+	}
+	return append(files, File{Name: "bin/sh", Link: "../bbin/gosh"}, File{Name: "bin/bash", Link: "../bbin/gosh"})
+}
