@@ -24,10 +24,15 @@ type Addition struct {
 type needs struct {
 	symbols []string // functions and variables: undefined, or not declared
 	members []string // "struct.member"
-	options []string // named by the driver itself, without CONFIG_
+	options []string // named by the driver, without CONFIG_
+	// ownOptions are the driver's own, as obj-$(CONFIG_X) names them: where the
+	// kernel has one too, what that one needs is needed, but not the option.
+	ownOptions []string
 }
 
-func (n needs) empty() bool { return len(n.symbols)+len(n.members)+len(n.options) == 0 }
+func (n needs) empty() bool {
+	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions) == 0
+}
 
 var (
 	// Example: foo.c:3:1: error: type defaults to 'int' in declaration of 'module_i2c_driver'
@@ -96,13 +101,18 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 	for _, name := range n.options {
 		note(f.enable("the driver names CONFIG_"+name, []optionSet{{name}}))
 	}
+	for _, name := range n.ownOptions {
+		if f.tree.Knows(name) {
+			note(f.surroundings(name))
+		}
+	}
 	dir := srcarch[f.arch]
 	exports, err := findExports(f.src, dir, n.symbols)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the symbols in the kernel's source: %w", err)
 	}
 	var rest []string
-	mk := newMakefiles(f.src, dir)
+	mk := newMakeIndex(f.src, dir)
 	for _, name := range n.symbols {
 		if len(exports[name]) == 0 {
 			rest = append(rest, name)
@@ -110,15 +120,18 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 		}
 		note(f.symbol(mk, name, exports[name]))
 	}
-	for names, look := range map[*[]string]func(fs.FS, string, []string) (map[string][]place, error){&rest: findGuarded, &n.members: findMembers} {
-		if len(*names) == 0 {
+	for _, l := range []struct {
+		names []string
+		look  func(fs.FS, string, []string) (map[string][]place, error)
+	}{{rest, findGuarded}, {n.members, findMembers}} {
+		if len(l.names) == 0 {
 			continue
 		}
-		guarded, err := look(f.src, dir, *names)
+		guarded, err := l.look(f.src, dir, l.names)
 		if err != nil {
 			return nil, nil, fmt.Errorf("look for the names in the kernel's headers: %w", err)
 		}
-		for _, name := range *names {
+		for _, name := range l.names {
 			note(f.guarded(name, guarded[name]))
 		}
 	}
@@ -126,7 +139,7 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 }
 
 // symbol adds what the file that exports a symbol needs.
-func (f *finder) symbol(mk *makefiles, name string, places []place) (*Addition, string) {
+func (f *finder) symbol(mk *makeIndex, name string, places []place) (*Addition, string) {
 	var sets []optionSet
 	for _, p := range places {
 		for _, set := range mk.builtBy(p.file) {
@@ -182,5 +195,34 @@ func (f *finder) enable(why string, sets []optionSet) (*Addition, string) {
 		a.Options = append(a.Options, o.String())
 	}
 	f.have = kconfig.Override(f.have, kconfig.Fragment{Options: best})
+	return a, ""
+}
+
+// surroundings adds what an option needs and selects, without the option.
+func (f *finder) surroundings(name string) (*Addition, string) {
+	why := "the driver is built by CONFIG_" + name
+	all, err := f.tree.Enable(f.have, name)
+	if err != nil {
+		return nil, fmt.Sprintf("%s, but %v", why, err)
+	}
+	a := &Addition{Why: why}
+	found := f.have
+	add := func(options []kconfig.Option) {
+		for _, o := range options {
+			if o.Name != "CONFIG_"+name {
+				a.Options = append(a.Options, o.String())
+				found = kconfig.Override(found, kconfig.Fragment{Options: []kconfig.Option{o}})
+			}
+		}
+	}
+	add(all)
+	for _, d := range f.tree.Symbol(name).Defs {
+		for _, sel := range d.Selects {
+			if options, err := f.tree.Enable(found, sel.Name); err == nil && sel.If == nil {
+				add(options)
+			}
+		}
+	}
+	f.have = found
 	return a, ""
 }

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// makefiles reads the kernel's Makefiles for one question: which options build
+// makeIndex reads the kernel's Makefiles for one question: which options build
 // a file? They are read as text; make would need a configured tree to answer,
 // and then only for what is on already.
-type makefiles struct {
+type makeIndex struct {
 	src   fs.FS
 	arch  string // its folder under arch/
 	rules map[string][]makeRule
@@ -26,8 +26,8 @@ type makeRule struct {
 	values  []string
 }
 
-func newMakefiles(src fs.FS, arch string) *makefiles {
-	return &makefiles{src: src, arch: arch, rules: map[string][]makeRule{}}
+func newMakeIndex(src fs.FS, arch string) *makeIndex {
+	return &makeIndex{src: src, arch: arch, rules: map[string][]makeRule{}}
 }
 
 // optionSet is the options that a file is built by, all of them.
@@ -38,12 +38,12 @@ const maxMakeDepth = 24
 
 // builtBy returns the sets of options of which each alone has the file built;
 // an empty set means always. None: no Makefile names it.
-func (m *makefiles) builtBy(file string) []optionSet {
+func (m *makeIndex) builtBy(file string) []optionSet {
 	object := strings.TrimSuffix(file, path.Ext(file)) + ".o"
 	return distinct(m.object(object, 0))
 }
 
-func (m *makefiles) object(object string, depth int) []optionSet {
+func (m *makeIndex) object(object string, depth int) []optionSet {
 	if depth > maxMakeDepth {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (m *makefiles) object(object string, depth int) []optionSet {
 }
 
 // named follows the assignments in one directory that name something.
-func (m *makefiles) named(dir, name string, depth int) []optionSet {
+func (m *makeIndex) named(dir, name string, depth int) []optionSet {
 	if depth > maxMakeDepth {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (m *makefiles) named(dir, name string, depth int) []optionSet {
 }
 
 // directory returns what has a directory entered.
-func (m *makefiles) directory(dir string, depth int) []optionSet {
+func (m *makeIndex) directory(dir string, depth int) []optionSet {
 	if dir == "." || dir == "arch/"+m.arch {
 		return []optionSet{{}}
 	}
@@ -105,7 +105,7 @@ func (m *makefiles) directory(dir string, depth int) []optionSet {
 	return nil
 }
 
-func (m *makefiles) dirRules(dir string) []makeRule {
+func (m *makeIndex) dirRules(dir string) []makeRule {
 	rules, ok := m.rules[dir]
 	if !ok {
 		for _, name := range []string{"Kbuild", "Makefile"} {

@@ -26,7 +26,7 @@ var exportLine = regexp.MustCompile(`\b[A-Z0-9_]*EXPORT_[A-Z0-9_]+\(\s*([A-Za-z0
 // findExports looks for the files that export the symbols, in all of the source
 // that could be built for the architecture.
 func findExports(src fs.FS, arch string, symbols []string) (map[string][]place, error) {
-	files, err := sourceFiles(src, arch, []string{"."}, ".c", ".S")
+	files, err := treeFiles(src, arch, []string{"."}, ".c", ".S")
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func findExports(src fs.FS, arch string, symbols []string) (map[string][]place, 
 // an #ifdef CONFIG_ only: prototypes, inline functions, macros, types. A name
 // that is somewhere declared without a guard is not the option's fault.
 func findGuarded(src fs.FS, arch string, names []string) (map[string][]place, error) {
-	files, err := sourceFiles(src, arch, []string{"include", "arch/" + arch + "/include"}, ".h")
+	files, err := treeFiles(src, arch, []string{"include", "arch/" + arch + "/include"}, ".h")
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func guardedNames(text []byte, wanted map[string]bool) map[string][]string {
 // findMembers looks for members of structures that stand under an #ifdef.
 // Names are "struct.member".
 func findMembers(src fs.FS, arch string, names []string) (map[string][]place, error) {
-	files, err := sourceFiles(src, arch, []string{"include", "arch/" + arch + "/include"}, ".h")
+	files, err := treeFiles(src, arch, []string{"include", "arch/" + arch + "/include"}, ".h")
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +168,8 @@ func (g guardStack) options() []string { return conditions(g).options() }
 // skipped are folders whose files are in no kernel.
 var skipped = newSet([]string{"Documentation", "LICENSES", "tools", "scripts", "samples", "usr", ".git", "testing", "debian"})
 
-// sourceFiles lists the files below some folders, without other architectures'.
-func sourceFiles(src fs.FS, arch string, roots []string, suffixes ...string) ([]string, error) {
+// treeFiles lists the files below some folders, without other architectures'.
+func treeFiles(src fs.FS, arch string, roots []string, suffixes ...string) ([]string, error) {
 	var files []string
 	for _, root := range roots {
 		err := fs.WalkDir(src, root, func(name string, d fs.DirEntry, err error) error {

@@ -1,0 +1,212 @@
+package kernels
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dkmsConf is what a dkms.conf sets, dkms(8). It is a bash script: the values
+// are those it has for one kernel. Arrays may have holes.
+type dkmsConf struct {
+	vars   map[string]string
+	arrays map[string]map[int]string
+}
+
+// dkmsConfLimit bounds the evaluation: dkms.conf sets variables, it builds nothing.
+const dkmsConfLimit = 10 * time.Second
+
+// maxConfOutput bounds what comes back.
+const maxConfOutput = 1 << 20
+
+var (
+	dkmsVars = []string{"PACKAGE_NAME", "PACKAGE_VERSION", "PRE_BUILD", "BUILD_EXCLUSIVE_KERNEL", "BUILD_EXCLUSIVE_KERNEL_MIN",
+		"BUILD_EXCLUSIVE_KERNEL_MAX", "BUILD_EXCLUSIVE_ARCH", "BUILD_EXCLUSIVE_CONFIG"}
+	dkmsArrays = []string{"MAKE", "MAKE_MATCH", "PATCH", "PATCH_MATCH", "BUILT_MODULE_NAME", "BUILT_MODULE_LOCATION"}
+)
+
+// confMark stands before the values: a dkms.conf that exits never gets there.
+const confMark = "kmemgate-dkms"
+
+// confScript sources the file as dkms does, and prints NUL-separated pairs.
+// Variables that dkms sets beforehand come by the environment.
+const confScript = `
+. ./dkms.conf >/dev/null </dev/null
+builtin printf '%s\0' ` + confMark + `
+for kmemgate_v in $kmemgate_vars; do builtin printf '%s\0%s\0' "$kmemgate_v" "${!kmemgate_v}"; done
+for kmemgate_v in $kmemgate_arrays; do
+	builtin declare -n kmemgate_a=$kmemgate_v
+	for kmemgate_i in "${!kmemgate_a[@]}"; do builtin printf '%s\0%s\0' "$kmemgate_v[$kmemgate_i]" "${kmemgate_a[$kmemgate_i]}"; done
+	builtin unset -n kmemgate_a
+done
+builtin exit 0
+`
+
+// readDKMSConf evaluates the dkms.conf of a scratch copy. env has what dkms
+// would set. All its errors are the file's own: wrong usage.
+func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Duration) (*dkmsConf, error) {
+	if limit == 0 {
+		limit = dkmsConfLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var stderr bytes.Buffer
+	out := &boundedBuffer{most: maxConfOutput}
+	c := &Command{
+		Args: []string{"bash", "--norc", "--noprofile", "-c", confScript}, Dir: dir, Stdout: out, Log: &boundedBuffer{Buffer: &stderr, most: maxConfOutput}, Grace: time.Second,
+		Env: append([]string{"kmemgate_vars=" + strings.Join(dkmsVars, " "), "kmemgate_arrays=" + strings.Join(dkmsArrays, " ")}, env...),
+	}
+	err := c.Run(limited)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil:
+		return nil, usageErr("it must set variables and end", "dkms.conf: did not end within %v", limit)
+	case !bytes.HasPrefix(out.Bytes(), []byte(confMark+"\x00")):
+		return nil, usageErr("it must set variables and go to its end", "dkms.conf: exits before its end%s", lastLine(stderr.String()))
+	case err != nil:
+		return nil, usageErr("", "dkms.conf: %w", err)
+	}
+	conf, err := parseConf(out.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return conf, conf.check(stderr.String())
+}
+
+func parseConf(text []byte) (*dkmsConf, error) {
+	fields := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")[1:]
+	if len(fields)%2 != 0 {
+		return nil, usageErr("", "dkms.conf: its values are cut off after %d bytes", len(text))
+	}
+	conf := &dkmsConf{vars: map[string]string{}, arrays: map[string]map[int]string{}}
+	for i := 0; i < len(fields); i += 2 {
+		name, index, isArray := strings.Cut(strings.TrimSuffix(fields[i], "]"), "[")
+		if !isArray {
+			conf.vars[name] = fields[i+1]
+			continue
+		}
+		n, err := strconv.Atoi(index)
+		if err != nil {
+			return nil, usageErr("", "dkms.conf: %s: want a number as index", fields[i])
+		}
+		if conf.arrays[name] == nil {
+			conf.arrays[name] = map[int]string{}
+		}
+		conf.arrays[name][n] = fields[i+1]
+	}
+	return conf, nil
+}
+
+// safeName is what becomes a directory's name.
+var safeName = regexp.MustCompile(`^[A-Za-z0-9_+~:][A-Za-z0-9_.+~:-]*$`)
+
+func (c *dkmsConf) check(stderr string) error {
+	for _, name := range []string{"PACKAGE_NAME", "PACKAGE_VERSION"} {
+		if !safeName.MatchString(c.vars[name]) {
+			return usageErr("see dkms(8)", "dkms.conf: %s is %q%s", name, c.vars[name], lastLine(stderr))
+		}
+	}
+	return nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return " (" + clipText(last, 200) + ")"
+	}
+	return ""
+}
+
+func clipText(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// boundedBuffer keeps the first bytes and drops the rest.
+type boundedBuffer struct {
+	*bytes.Buffer
+	most int
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.Buffer == nil {
+		b.Buffer = new(bytes.Buffer)
+	}
+	if room := b.most - b.Len(); room > 0 {
+		b.Buffer.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+// Bytes is what was kept.
+func (b *boundedBuffer) Bytes() []byte {
+	if b.Buffer == nil {
+		return nil
+	}
+	return b.Buffer.Bytes()
+}
+
+// uname is what `uname -m` says on an architecture, dkms' $arch.
+var uname = map[string]string{"x86_64": "x86_64", "arm64": "aarch64"}
+
+// dkms builds in the layout that dkms has: $dkms_tree/NAME/VERSION/build.
+func (r *driverRun) dkms(ctx context.Context) ([]string, error) {
+	source := filepath.Join(r.work, "source")
+	rel, err := filepath.Rel(r.root, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := copyFiles(ctx, r.root, source, r.files); err != nil {
+		return nil, err
+	}
+	conf, err := readDKMSConf(ctx, filepath.Join(source, rel), r.dkmsEnv(), r.confLimit)
+	if err != nil {
+		return nil, r.inConf(err)
+	}
+	config, err := os.ReadFile(r.k.Config)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	if err := conf.exclusive(r.k.Release, uname[r.k.Arch], string(config)); err != nil {
+		return nil, r.inConf(err)
+	}
+	version := filepath.Join(r.work, conf.vars["PACKAGE_NAME"], conf.vars["PACKAGE_VERSION"])
+	if err := os.MkdirAll(version, 0o755); err != nil {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	build := filepath.Join(version, "build")
+	if err := os.Rename(filepath.Join(source, rel), build); err != nil {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	if err := os.Symlink("build", filepath.Join(version, "source")); err != nil {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	return r.dkmsBuild(ctx, conf, build)
+}
+
+// inConf says where the error is; a *Skip stays one.
+func (r *driverRun) inConf(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Err = fmt.Errorf("%s: %w", r.dir, e.Err)
+	}
+	return err
+}
+
+// dkmsEnv has the variables that dkms(8) promises to dkms.conf and its scripts.
+func (r *driverRun) dkmsEnv() []string {
+	return []string{
+		"kernelver=" + r.k.Release, "kernel_source_dir=" + r.k.Build, "arch=" + uname[r.k.Arch],
+		"dkms_tree=" + r.work, "source_tree=" + r.work, "PATH=" + os.Getenv("PATH"),
+	}
+}

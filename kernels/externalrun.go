@@ -1,0 +1,163 @@
+package kernels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strings"
+)
+
+// driverRun is one build of a driver in its scratch copy.
+type driverRun struct {
+	*externalBuild
+	log  *os.File
+	work string // the scratch copy of the build's root
+}
+
+// kernelDirNames are the names by which drivers' Makefiles take the kernel's
+// tree. KERNELRELEASE is none of them: many Makefiles take it as the sign that
+// kbuild has called them.
+var kernelDirNames = []string{
+	"KDIR", "KERNELDIR", "KERNEL_DIR", "KERNEL_TREE", "KERNELPATH", "KERNEL_PATH", "KERNEL_SRC", "KERNEL_SOURCE", "KERNELSRC",
+	"KSRC", "KSRCDIR", "KSRC_DIR", "KBUILD_DIR", "KDIR_PATH", "SYSSRC", "KBASE", "KERN_DIR", "KERNEL_BUILD", "KERNEL",
+}
+
+// plain builds by kbuild, or by the driver's own Makefile.
+func (r *driverRun) plain(ctx context.Context) ([]string, error) {
+	rel, err := filepath.Rel(r.root, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := copyFiles(ctx, r.root, r.work, r.files); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(r.work, rel)
+	if r.kind == kindKbuild {
+		files, err := r.kbuild(ctx, dir)
+		if err == nil || !r.worthItsMakefile(dir, err) {
+			return files, err
+		}
+		fmt.Fprintln(r.log, "+ # kbuild alone does not build it: by the driver's own Makefile")
+		if files, err2 := r.makefile(ctx, dir); err2 == nil {
+			return files, nil
+		}
+		return nil, err
+	}
+	return r.makefile(ctx, dir)
+}
+
+// worthItsMakefile tells whether the driver's Makefile may do what kbuild
+// could not: make headers or set variables first. Where symbols are missing, it
+// cannot.
+func (r *driverRun) worthItsMakefile(dir string, err error) bool {
+	var c *CompileError
+	if errors.As(err, &c) && !needsOf(c).empty() {
+		return false
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, "Makefile"))
+	return !errors.Is(err, context.Canceled) && strings.Contains(string(text), " -C ")
+}
+
+func (r *driverRun) kbuild(ctx context.Context, dir string) ([]string, error) {
+	args := append(r.chain.makeArgs(r.k.Source, r.k.Build), "M="+dir, "KCFLAGS="+r.cflags())
+	args = append(append(args, r.opts.MakeArgs...), "modules")
+	if err := r.run(ctx, dir, nil, args); err != nil {
+		return nil, err
+	}
+	return r.built(r.work)
+}
+
+// makefile runs the default target of the driver's own Makefile.
+func (r *driverRun) makefile(ctx context.Context, dir string) ([]string, error) {
+	args := []string{"make", fmt.Sprintf("-j%d", runtime.NumCPU())}
+	for _, name := range kernelDirNames {
+		args = append(args, name+"="+r.k.Build)
+	}
+	args = append(append(args, r.variables()...), r.opts.MakeArgs...)
+	if err := r.run(ctx, dir, r.variables(), args); err != nil {
+		return nil, err
+	}
+	return r.built(r.work)
+}
+
+// cflags gives the modules DWARF that names the files of the user's own directory.
+func (r *driverRun) cflags() string {
+	flags := "-g -ffile-prefix-map=" + r.work + "=" + r.root
+	for _, arg := range r.opts.MakeArgs { // what kbuild makes of an option's own =m
+		if name, ok := strings.CutSuffix(arg, "=m"); ok && strings.HasPrefix(name, "CONFIG_") {
+			flags += " -D" + name + "_MODULE=1"
+		}
+	}
+	return flags
+}
+
+// variables are what the kernel's Makefile must know, however it is called.
+func (r *driverRun) variables() []string {
+	vars := []string{"ARCH=" + r.chain.facts.make, "KCFLAGS=" + r.cflags()}
+	if r.chain.llvm {
+		vars = append(vars, "LLVM=1")
+	} else if r.chain.cross != "" {
+		vars = append(vars, "CROSS_COMPILE="+r.chain.cross)
+	}
+	return vars
+}
+
+// run runs one command of the build in a directory of the scratch copy.
+func (r *driverRun) run(ctx context.Context, dir string, env, args []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, buildLimit, fmt.Errorf("did not end within %v: does it wait for an answer?", buildLimit))
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	said := newDiagnostics(r.work)
+	printed := 0
+	line := func(text string) {
+		if printed += len(text) + 1; printed > maxBuildOutput {
+			stop(fmt.Errorf("printed more than %d MB: does it wait for an answer?", maxBuildOutput>>20))
+		}
+		said.line(text)
+	}
+	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.moduleBuild.log, Line: line}
+	fmt.Fprintf(r.log, "+ cd %s && %s\n", Quote([]string{dir}), Quote(args))
+	err := c.Run(ctx)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: its build %w", r.dir, cause), Log: r.moduleBuild.log}
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return said.explain(r.dir, err)
+}
+
+// built lists the modules below a directory, each name once: Makefiles like to
+// copy what they built.
+func (r *driverRun) built(dir string) ([]string, error) {
+	found, err := findFiles(dir, ".ko")
+	if err != nil {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	if len(found) == 0 {
+		return nil, r.nothing()
+	}
+	sort.SliceStable(found, func(i, j int) bool { return strings.Count(found[i], "/") < strings.Count(found[j], "/") })
+	var files []string
+	seen := map[string]bool{}
+	for _, file := range found {
+		if name := filepath.Base(file); !seen[name] {
+			seen[name] = true
+			files = append(files, filepath.Join(dir, file))
+		}
+	}
+	sort.Strings(files)
+	return files, nil
+}
+
+func (r *driverRun) nothing() error {
+	return usageErr("its Kbuild or Makefile must set obj-m", "driver %s: builds no module", r.dir)
+}

@@ -1,0 +1,228 @@
+package kernels
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kmemgate/kmemgate/kconfig"
+)
+
+// Driver is a driver's modules with the kernel that has all they need.
+type Driver struct {
+	Kernel  *Kernel
+	Modules []Module // in the order of loading
+	// Added is what the kernel has on top of what Spec asked for.
+	Added []Addition
+}
+
+// KconfigLines are the kconfig: lines of kmemgate.yml that make the same kernel
+// without the search.
+func (d *Driver) KconfigLines() []string {
+	var lines []string
+	for _, a := range d.Added {
+		lines = append(lines, a.Options...)
+	}
+	return lines
+}
+
+// maxRounds bounds the search: each round builds a kernel, and adds something.
+const maxRounds = 8
+
+// growRecipe is part of the key under which the outcome of a search is kept.
+const growRecipe = "1"
+
+// Driver builds a driver for a kernel, and lets the kernel grow until it has
+// what the driver misses: the symbols that modpost and compiler name are looked
+// up in the kernel's source, and the options that build them are added. What
+// was found is kept, so that the next run goes there directly.
+func (b *Builder) Driver(ctx context.Context, spec Spec, dir string, opts ModuleOptions) (*Driver, error) {
+	k, err := b.Kernel(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	g := &growth{b: b, spec: spec, dir: dir, opts: opts}
+	key, err := g.key(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	var d *Driver
+	entry, release, err := b.cache().entry(ctx, KindModules, key, recipe{doing: "looks for what it needs", make: func(ctx context.Context, entry string) error {
+		if d, err = g.search(ctx, k); err != nil {
+			return err
+		}
+		return writeJSON(filepath.Join(entry, growJSON), append([]Addition{}, d.Added...))
+	}})
+	if err != nil {
+		return nil, err
+	}
+	b.hold(release)
+	if d != nil {
+		return d, nil
+	}
+	return g.again(ctx, k, entry)
+}
+
+const growJSON = "grow.json"
+
+// growth is the search for one driver's kernel.
+type growth struct {
+	b    *Builder
+	spec Spec
+	dir  string
+	opts ModuleOptions
+}
+
+func (g *growth) key(ctx context.Context, k *Kernel) (string, error) {
+	e, err := g.b.planExternal(ctx, k, g.dir, g.opts)
+	if err != nil {
+		return "", err
+	}
+	content, err := sumContent(ctx, e.root, e.files)
+	if err != nil {
+		return "", fmt.Errorf("driver %s: %w", g.dir, err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{growRecipe, externalRecipe, e.key(content.sum())}, "\n")))
+	return keySafe("grow-"+filepath.Base(e.dir)) + "-" + hex.EncodeToString(sum[:])[:20], nil
+}
+
+// again goes where an earlier search ended.
+func (g *growth) again(ctx context.Context, k *Kernel, entry string) (*Driver, error) {
+	text, err := os.ReadFile(filepath.Join(entry, growJSON))
+	if err != nil {
+		return nil, hostErr(err, "driver %s", g.dir)
+	}
+	var added []Addition
+	if err := json.Unmarshal(text, &added); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(entry, growJSON), err)
+	}
+	if len(added) > 0 {
+		if k, err = g.kernel(ctx, added); err != nil {
+			return nil, err
+		}
+	}
+	modules, err := g.b.External(ctx, k, g.dir, g.opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Driver{Kernel: k, Modules: modules, Added: added}, nil
+}
+
+// kernel is the one that was asked for, with what was found on top.
+func (g *growth) kernel(ctx context.Context, added []Addition) (*Kernel, error) {
+	found := kconfig.Fragment{Name: "found for " + filepath.Base(g.dir)}
+	line := 0
+	for _, a := range added {
+		f, err := kconfig.FromLines(a.Options, found.Name, slices.Repeat([]int{line + 1}, len(a.Options)))
+		if err != nil {
+			return nil, err
+		}
+		line++
+		found = kconfig.Override(found, f)
+	}
+	found.Name = "found for " + filepath.Base(g.dir)
+	spec := g.spec
+	spec.Config = append(slices.Clone(spec.Config), found)
+	return g.b.Kernel(ctx, spec)
+}
+
+// search builds the driver, and adds to the kernel what it misses, until it is
+// content or nothing more is found.
+func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
+	d := &Driver{Kernel: k}
+	missing, err := g.named()
+	if err != nil {
+		return nil, err
+	}
+	for range maxRounds {
+		var failed error
+		if missing.empty() {
+			if d.Modules, failed = g.b.External(ctx, d.Kernel, g.dir, g.opts); failed == nil {
+				return d, nil
+			}
+			if missing = needsOfError(failed); missing.empty() {
+				return nil, failed
+			}
+		}
+		added, unresolved, err := g.find(d.Kernel, missing)
+		if err != nil {
+			return nil, err
+		}
+		missing = needs{}
+		if len(added) == 0 {
+			if failed == nil {
+				continue // what the driver named by itself is there already
+			}
+			return nil, explainUnresolved(failed, unresolved)
+		}
+		for _, a := range added {
+			g.b.logf("driver %s: the kernel needs %s (%s)", filepath.Base(g.dir), strings.Join(a.Options, " "), a.Why)
+		}
+		d.Added = append(d.Added, added...)
+		if d.Kernel, err = g.kernel(ctx, d.Added); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: still misses something after %d kernels", g.dir, maxRounds),
+		Cure: "set what it needs in kconfig: of kmemgate.yml"}
+}
+
+// named is what the driver's own files say before anything is built: a driver
+// that was cut out of a kernel tree is built by that kernel's option.
+func (g *growth) named() (needs, error) {
+	_, own, err := inspect(g.dir)
+	return needs{ownOptions: own}, err
+}
+
+// needsOfError is what an error of External says that the kernel lacks.
+func needsOfError(err error) needs {
+	var skip *Skip
+	var c *CompileError
+	switch {
+	case errors.As(err, &skip):
+		return needs{options: skip.Options}
+	case errors.As(err, &c):
+		return needsOf(c)
+	}
+	return needs{}
+}
+
+func (g *growth) find(k *Kernel, missing needs) ([]Addition, []string, error) {
+	src := os.DirFS(k.Source)
+	tree, err := kconfig.ReadTree(src, k.Arch)
+	if err != nil {
+		return nil, nil, &Error{Fault: FaultKernel, Err: err}
+	}
+	file, err := os.Open(k.Config)
+	if err != nil {
+		return nil, nil, hostErr(err, "kernel %s", k.Key)
+	}
+	defer file.Close()
+	have, err := kconfig.Parse(file, k.Config)
+	if err != nil {
+		return nil, nil, &Error{Fault: FaultKernel, Err: err}
+	}
+	return (&finder{src: src, arch: k.Arch, tree: tree, have: have}).find(missing)
+}
+
+// explainUnresolved adds what was looked for to the compiler's own message.
+func explainUnresolved(failed error, unresolved []string) error {
+	var e *Error
+	if len(unresolved) == 0 || !errors.As(failed, &e) {
+		return failed
+	}
+	const most = 3
+	if len(unresolved) > most {
+		unresolved = append(unresolved[:most:most], "…")
+	}
+	told := *e
+	told.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(unresolved, "; "))
+	return &told
+}
