@@ -234,7 +234,7 @@ func (j *judge) orphans(r reads) []*orphan {
 }
 
 func (j *judge) orphan(rec *Record) *orphan {
-	o := &orphan{rec: rec, frames: j.sym.frames(rec)}
+	o := &orphan{rec: rec, frames: j.sym.frames(rec), walk: j.attribute(rec)}
 	o.blamed = blame(o.frames, j.underTest)
 	o.signature = signatureOf(o.blamed)
 	return o

@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +76,7 @@ func parseAll(r io.Reader, name string, format Format) ([]Record, error) {
 func Records(r io.Reader, name string, format Format) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		p := &parser{
-			in: bufio.NewReaderSize(r, 64<<10), name: name, format: format,
+			lineReader: lineReader{in: r, name: name}, format: format,
 			inLog: format == FormatLog, traces: map[string][]RawFrame{},
 		}
 		for {
@@ -94,19 +93,16 @@ func Records(r io.Reader, name string, format Format) iter.Seq2[Record, error] {
 
 // parser reads lines with one line of look-ahead.
 type parser struct {
-	in     *bufio.Reader
-	name   string
+	lineReader
 	format Format
 
-	line    int
-	cur     line
-	held    bool // cur is still to be taken
-	inLog   bool // a log line was seen: foreign lines are passed over
-	pfx     bool // the record being read has "kmemleak: " before its lines
-	stamped bool // … and a time stamp
-	begun   bool // a record was seen: body lines no longer stem from a cut log
-	raw     strings.Builder
-	trace   []byte
+	inLog   bool     // a log line was seen: foreign lines are passed over
+	begun   bool     // a record was seen: body lines no longer stem from a cut log
+	prefix  bool     // the record being read has "kmemleak: " before its lines
+	stamped bool     // … and a time stamp
+	plain   bool     // its lines stand as they are, one after the other
+	lines   []string // its lines
+	trace   []byte   // its backtrace
 	traces  map[string][]RawFrame
 }
 
@@ -115,52 +111,26 @@ type line struct {
 	text   string
 	log    bool // it had a level or a time stamp
 	prefix bool // it had "kmemleak: "
+	plain  bool // nothing was taken off
 }
 
-// next returns the next line, io.EOF after the last.
-func (p *parser) next() (line, error) {
-	if p.held {
-		p.held = false
-		return p.cur, nil
-	}
-	text, err := p.readLine()
+// read returns the next line, io.EOF after the last.
+func (p *parser) read() (line, error) {
+	text, whole, err := p.next()
 	if err != nil {
 		return line{}, err
 	}
-	p.line++
-	p.cur = line{text: text}
-	if p.format != FormatFile {
-		p.cur = unlog(text)
-		p.inLog = p.inLog || p.cur.log || p.cur.prefix || isLogStart(text)
-	}
-	return p.cur, nil
-}
-
-func (p *parser) unread() { p.held = true }
-
-func (p *parser) readLine() (string, error) {
-	b, err := p.in.ReadSlice('\n')
-	switch {
-	case err == nil:
-		b = b[:len(b)-1]
-	case errors.Is(err, io.EOF) && len(b) > 0:
-		if p.format == FormatFile {
-			return "", &ParseError{p.name, p.line + 1, string(b), "a newline at the end: the text is cut"}
+	if p.format == FormatFile {
+		if !whole {
+			return line{}, p.errorf(text, "a newline at the end: the text is cut")
 		}
-	case errors.Is(err, bufio.ErrBufferFull):
-		return "", &ParseError{p.name, p.line + 1, string(b[:maxLine]), fmt.Sprintf("a line of at most %d bytes", maxLine)}
-	case errors.Is(err, io.EOF):
-		return "", io.EOF
-	default:
-		return "", fmt.Errorf("read %s: %w", p.name, err)
+		return line{text: text, plain: true}, nil
 	}
-	if len(b) > maxLine {
-		return "", &ParseError{p.name, p.line + 1, string(b[:maxLine]), fmt.Sprintf("a line of at most %d bytes", maxLine)}
-	}
-	if p.format != FormatFile && len(b) > 0 && b[len(b)-1] == '\r' { // a serial console's
-		b = b[:len(b)-1]
-	}
-	return string(b), nil
+	bare := strings.TrimSuffix(text, "\r") // a serial console's
+	l := unlog(bare)
+	l.plain = whole && !l.log && !l.prefix && len(bare) == len(text)
+	p.inLog = p.inLog || l.log || l.prefix || isLogStart(text)
+	return l, nil
 }
 
 func (p *parser) errorf(text, want string, args ...any) error {

@@ -145,7 +145,7 @@ func TestParseErrors(t *testing.T) {
 		{"missing row", strings.Replace(plain612, "    6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.\n", "", 1), "x.txt:5:"},
 		{"dump too long", strings.Replace(plain612, "first 32", "first 999", 1), "want at most 256 bytes"},
 		{"no backtrace line", strings.Replace(plain612, "  backtrace (crc 4e9ad2ff):\n", "", 1), "x.txt:6:"},
-		{"frame", strings.Replace(aged61, "[<00000000a1b2c3d4>]", "[<zz>]", 1), `x.txt:6: "[<zz>] kstrdup+0x35/0x70": want`},
+		{"frame", strings.Replace(aged61, "[<00000000a1b2c3d4>]", "[<zz>]", 1), `x.txt:6: "    [<zz>] kstrdup+0x35/0x70": want`},
 		{"too many frames", plain612 + strings.Repeat("    f+0x1/0x2\n", 64), "want at most 64 frames"},
 		{"long line", "unreferenced object" + strings.Repeat(" ", 70000), "want a line of at most 4096 bytes"},
 		{"orphaned lines in a log", asLog(plain612, "kmemleak: ") + "kmemleak:   comm \"x\", pid 1, jiffies 2\n", "want a record's header before it"},

@@ -9,7 +9,7 @@ import (
 // a few backtraces, so equal ones are parsed and stored once.
 func (p *parser) parseFrames(r *Record) error {
 	p.trace = p.trace[:0]
-	first, n := p.line+1, 0
+	first := len(p.lines)
 	for {
 		l, err := p.optional()
 		if err != nil {
@@ -22,42 +22,39 @@ func (p *parser) parseFrames(r *Record) error {
 			p.unread()
 			break
 		}
-		if n++; n > maxFrames {
+		if len(p.lines)-first == maxFrames {
 			return p.errorf(l.text, "at most %d frames", maxFrames)
 		}
 		p.keep(*l)
-		p.trace = append(append(p.trace, l.text[4:]...), '\n')
-		if p.pfx { // in a log lines are not consecutive: parse at once, to name the right one
+		p.trace = append(append(p.trace, l.text...), '\n')
+		if p.prefix { // strangers may stand between: parse at once, to name the right line
 			if _, ok := parseFrame(l.text[4:]); !ok {
 				return p.errorf(l.text, wantFrame)
 			}
 		}
 	}
-	if frames, ok := p.traces[string(p.trace)]; ok {
-		r.Frames = frames
-		return nil
-	}
-	return p.parseTrace(r, first, n)
+	return p.internFrames(r, p.lines[first:])
 }
 
 const wantFrame = `"[<address>] symbol+0x…/0x… [module]"`
 
-func (p *parser) parseTrace(r *Record, first, n int) error {
-	text := string(p.trace)
-	if n > 0 {
-		r.Frames = make([]RawFrame, 0, n)
+func (p *parser) internFrames(r *Record, lines []string) error {
+	if frames, ok := p.traces[string(p.trace)]; ok {
+		r.Frames = frames
+		return nil
 	}
-	for i, rest := 0, text; rest != ""; i++ {
-		var s string
-		s, rest, _ = strings.Cut(rest, "\n")
-		f, ok := parseFrame(s)
+	if len(lines) > 0 {
+		r.Frames = make([]RawFrame, 0, len(lines))
+	}
+	for i, s := range lines {
+		f, ok := parseFrame(s[4:])
 		if !ok {
-			return &ParseError{p.name, first + i, s, wantFrame}
+			return &ParseError{p.name, r.Line + len(p.lines) - len(lines) + i, s, wantFrame}
 		}
 		r.Frames = append(r.Frames, f)
 	}
 	if len(p.traces) < maxInterned {
-		p.traces[text] = r.Frames
+		p.traces[string(p.trace)] = r.Frames
 	}
 	return nil
 }

@@ -16,32 +16,55 @@ const (
 
 // record reads one record, or returns io.EOF.
 func (p *parser) record() (Record, error) {
+	rec := Record{Age: noAge, DumpCPU: -1}
 	header, err := p.header()
 	if err != nil {
 		return Record{}, err
 	}
-	p.pfx, p.stamped, p.begun = header.prefix, header.log, true
-	p.raw.Reset()
-	rec := Record{Line: p.line, Age: noAge, DumpCPU: -1}
-	for _, part := range []func(*Record) error{
-		func(r *Record) error { p.keep(header); return p.parseHeader(r, header.text) },
-		p.parseComm, p.parseDump, p.parseBacktrace, p.parseFrames, p.parseMore,
-	} {
-		if err := part(&rec); err != nil {
-			return Record{}, err
-		}
+	rec.Line = p.line
+	p.prefix, p.stamped, p.plain, p.begun = header.prefix, header.log, true, true
+	p.mark, p.lines = p.start, p.lines[:0]
+	p.keep(header)
+	if err := p.parseHeader(&rec, header.text); err != nil {
+		return Record{}, err
 	}
-	rec.Raw = p.raw.String()
+	if err := p.parseBody(&rec); err != nil {
+		return Record{}, err
+	}
+	rec.Raw = p.raw()
 	return rec, nil
 }
 
-// keep adds a line to the record's raw text.
-func (p *parser) keep(l line) {
-	if p.raw.Len() == 0 {
-		p.raw.Grow(1024)
+// parseBody parses the parts below the header in their order.
+func (p *parser) parseBody(r *Record) error {
+	if err := p.parseComm(r); err != nil {
+		return err
 	}
-	p.raw.WriteString(l.text)
-	p.raw.WriteByte('\n')
+	if err := p.parseDump(r); err != nil {
+		return err
+	}
+	if err := p.parseBacktrace(r); err != nil {
+		return err
+	}
+	if err := p.parseFrames(r); err != nil {
+		return err
+	}
+	return p.parseMore(r)
+}
+
+// keep notes a line of the record.
+func (p *parser) keep(l line) {
+	p.lines = append(p.lines, l.text)
+	p.plain = p.plain && l.plain
+}
+
+// raw is the record's text: the very bytes that were read, where nothing had to
+// be taken off.
+func (p *parser) raw() string {
+	if p.plain {
+		return p.buf[p.mark:p.pos]
+	}
+	return strings.Join(p.lines, "\n") + "\n"
 }
 
 // header finds the next record's first line. What lies before it is an error
@@ -50,7 +73,8 @@ func (p *parser) keep(l line) {
 // Only the very start of a log may be cut, since the kernel's buffer is a ring.
 func (p *parser) header() (line, error) {
 	for {
-		l, err := p.next()
+		p.mark = p.pos
+		l, err := p.read()
 		if err != nil {
 			return line{}, err
 		}
@@ -59,10 +83,10 @@ func (p *parser) header() (line, error) {
 			return l, nil
 		case !p.inLog:
 			return line{}, p.errorf(l.text, `"unreferenced object[ (phys)| (percpu)] 0x… (size …):"`)
-		case l.prefix && p.begun && p.pfx && strings.HasPrefix(l.text, "  ") && !isDumpObject(l.text):
+		case l.prefix && p.begun && p.prefix && strings.HasPrefix(l.text, "  ") && !isDumpObject(l.text):
 			return line{}, p.errorf(l.text, "a record's header before it")
 		case l.prefix && !strings.HasPrefix(l.text, "  "):
-			p.pfx = false // another message of kmemleak stands between: what is indented now is that message's
+			p.prefix = false // another message of kmemleak stands between: what is indented now is that message's
 		}
 	}
 }
@@ -74,7 +98,7 @@ func isDumpObject(s string) bool { return strings.Contains(s, " = ") }
 // a record's lines: with a prefix they are told apart by it.
 func (p *parser) body(want string) (line, error) {
 	for {
-		l, err := p.next()
+		l, err := p.read()
 		if errors.Is(err, io.EOF) {
 			return line{}, p.errorf("end of file", "%s", want)
 		}
@@ -91,7 +115,11 @@ func (p *parser) body(want string) (line, error) {
 // foreign tells lines that others wrote between a record's: the kernel, while a
 // console showed the file, or anybody, while the kernel wrote a record.
 func (p *parser) foreign(l line) bool {
-	return p.pfx && !l.prefix || !p.stamped && l.log
+	if p.prefix && !l.prefix || !p.stamped && l.log {
+		p.plain = false
+		return true
+	}
+	return false
 }
 
 // parseHeader parses a record's first line.
@@ -154,7 +182,7 @@ func (p *parser) parseComm(r *Record) error {
 		if len(rest) > maxComm {
 			return p.errorf(l.text, "%s", want)
 		}
-		if l, err = p.next(); err != nil {
+		if l, err = p.read(); err != nil {
 			return p.errorf(rest, "%s", want)
 		}
 		p.keep(l)
@@ -323,7 +351,7 @@ func (p *parser) parseMore(r *Record) error {
 // optional returns the record's next line, or nil where the file ends.
 func (p *parser) optional() (*line, error) {
 	for {
-		l, err := p.next()
+		l, err := p.read()
 		if errors.Is(err, io.EOF) {
 			return nil, nil
 		}

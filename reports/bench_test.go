@@ -1,0 +1,99 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const bigRecords = 100_000
+
+// bigFile is 60 MB of records as a leaking driver makes them, or, where every
+// backtrace is one of its own, as nobody but a hostile guest does.
+func bigFile(distinct bool) []byte {
+	var b bytes.Buffer
+	for i := range bigRecords {
+		fmt.Fprintf(&b, "unreferenced object 0xffff8880%08x (size 128):\n  comm \"insmod\", pid %d, jiffies %d\n  hex dump (first 32 bytes):\n", i*128, i%1000, 4294667601+i)
+		b.WriteString("    6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b  kkkkkkkkkkkkkkkk\n    6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.\n")
+		fmt.Fprintf(&b, "  backtrace (crc %x):\n", i)
+		n := i % 7
+		if distinct {
+			n = i
+		}
+		for k := range 9 {
+			fmt.Fprintf(&b, "    function_number_%d+0x%x/0x300 [module]\n", k, n)
+		}
+	}
+	return b.Bytes()
+}
+
+// TestBigFile holds the parser to its promise: 100,000 records in less than 2 s
+// and 300 MB. On a busy machine the best of five tries counts.
+func TestBigFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs some seconds")
+	}
+	for _, distinct := range []bool{false, true} {
+		text := bigFile(distinct)
+		require.Greater(t, len(text), 50<<20)
+		took, allocated := parseBig(t, text)
+		for range 4 {
+			if took > 2*time.Second && !raceDetector {
+				again, _ := parseBig(t, text)
+				took = min(took, again)
+			}
+		}
+		t.Logf("distinct backtraces: %v: %v, %d MB allocated in all", distinct, took, allocated>>20)
+		assert.Less(t, allocated, uint64(300<<20), "all that was ever allocated, freed or not")
+		if !raceDetector {
+			assert.Less(t, took, 2*time.Second)
+		}
+	}
+}
+
+func parseBig(t *testing.T, text []byte) (took time.Duration, allocated uint64) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	recs, err := ParseKmemleak(bytes.NewReader(text), "big")
+	took = time.Since(start)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	assert.Len(t, recs, bigRecords)
+	return took, after.TotalAlloc - before.TotalAlloc
+}
+
+// TestStreamKeepsNothing: who takes records one by one needs no memory for all.
+func TestStreamKeepsNothing(t *testing.T) {
+	one := strings.Repeat(plain612, 100)
+	n := 0
+	allocs := testing.AllocsPerRun(3, func() {
+		for rec, err := range Records(strings.NewReader(one), "x", FormatFile) {
+			require.NoError(t, err)
+			n += len(rec.Frames)
+		}
+	})
+	assert.Equal(t, 4*100*3, n)
+	assert.Less(t, allocs, 900.0, "nine for a record")
+}
+
+func BenchmarkParse(b *testing.B) {
+	text := bigFile(false)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, err := range Records(bytes.NewReader(text), "big", FormatFile) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
