@@ -101,10 +101,21 @@ func (s *source) environment() []string {
 		"GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on", "GOAMD64=v1", "GOARM64=v8.0")
 }
 
+// compile compiles one static, reproducible program. The last assignment of a
+// variable counts, so env can override.
+func (s *source) compile(ctx context.Context, dir, out, pkg string, env ...string) error {
+	_, err := s.runEnv(ctx, dir, append(s.environment(), env...), "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	return err
+}
+
 // run runs the go command and returns its output; its error is one line.
 func (s *source) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	return s.runEnv(ctx, dir, s.environment(), args...)
+}
+
+func (s *source) runEnv(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, s.goCmd, args...)
-	cmd.Dir, cmd.Env = dir, s.environment()
+	cmd.Dir, cmd.Env = dir, env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -138,7 +149,7 @@ func agentSources(s *source) ([]byte, error) {
 func buildAgent(ctx context.Context, s *source, dir string) ([]File, error) {
 	path := filepath.Join(dir, "agent")
 	defer os.Remove(path) // only the archive is kept
-	if _, err := s.run(ctx, s.dir, "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./initramfs/agent"); err != nil {
+	if err := s.compile(ctx, s.dir, path, "./initramfs/agent"); err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(path)

@@ -21,12 +21,12 @@ import (
 var commands = []string{
 	"core/base64", "core/basename", "core/blkid", "core/cat", "core/chmod", "core/chroot", "core/cmp", "core/cp",
 	"core/date", "core/dd", "core/df", "core/dirname", "core/dmesg", "core/du", "core/echo", "core/false",
-	"core/find", "core/free", "core/gosh", "core/grep", "core/gzip", "core/head", "core/hexdump", "core/hostname",
+	"core/find", "core/free", "core/gosh", "core/grep", "core/head", "core/hexdump", "core/hostname",
 	"core/id", "core/insmod", "core/io", "core/ip", "core/kill", "core/ln", "core/losetup", "core/ls", "core/lsmod",
 	"core/md5sum", "core/mkdir", "core/mkfifo", "core/mknod", "core/mktemp", "core/more", "core/mount", "core/mv",
-	"core/netcat", "core/nohup", "core/pci", "core/pidof", "core/ping", "core/printenv", "core/ps", "core/pwd",
+	"core/nohup", "core/pidof", "core/ping", "core/printenv", "core/ps", "core/pwd",
 	"core/readlink", "core/realpath", "core/rm", "core/rmmod", "core/seq", "core/shasum", "core/sleep", "core/sort",
-	"core/strings", "core/stty", "core/sync", "core/tail", "core/tar", "core/tee", "core/time", "core/timeout",
+	"core/strings", "core/stty", "core/sync", "core/tail", "core/tee", "core/time", "core/timeout",
 	"core/touch", "core/tr", "core/true", "core/truncate", "core/tty", "core/umount", "core/uname", "core/uniq",
 	"core/unshare", "core/uptime", "core/wc", "core/which", "core/xargs", "core/yes", "exp/modprobe",
 }
@@ -52,30 +52,42 @@ func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	var paths []string
-	for _, c := range commands {
-		paths = append(paths, uroot+c)
+	if err := generate(s, tmp); err != nil {
+		return nil, err
 	}
 	binary := filepath.Join(tmp, "bb")
-	err = bb.BuildBusybox(log.New(io.Discard, "", 0), &bb.Opts{
-		Env:          s.busyboxEnv(),
-		LookupEnv:    &findpkg.Env{}, // not the user's GBB_PATH
-		GenSrcDir:    filepath.Join(tmp, "src"),
-		CommandPaths: paths,
-		BinaryPath:   binary,
-	})
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
+	err = s.compile(ctx, filepath.Join(tmp, "src/bb.u-root.com/bb"), binary, ".", "GO111MODULE=off", "GOPATH="+tmp)
 	if err != nil {
-		line, _, _ := strings.Cut(err.Error(), "\n") // of one line a command
-		return nil, fmt.Errorf("u-root's busybox: %s", line)
+		return nil, err
 	}
 	content, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
 	return userlandFiles(content), nil
+}
+
+// generate has u-root's busybox compiler write the sources of one program below
+// dir, a GOPATH. Compiling them ourselves can be cancelled, and uses the
+// standard library as it lies in Go's cache: u-root's own build turns inlining
+// off and so compiles it anew, which takes a minute.
+func generate(s *source, dir string) error {
+	var paths []string
+	for _, c := range commands {
+		paths = append(paths, uroot+c)
+	}
+	err := bb.BuildBusybox(log.New(io.Discard, "", 0), &bb.Opts{
+		Env:          s.busyboxEnv(),
+		LookupEnv:    &findpkg.Env{}, // not the user's GBB_PATH
+		GenSrcDir:    dir,
+		CommandPaths: paths,
+		GenerateOnly: true,
+	})
+	if err != nil {
+		line, _, _ := strings.Cut(err.Error(), "\n") // of one line a command
+		return fmt.Errorf("u-root's busybox: %s", line)
+	}
+	return nil
 }
 
 func (s *source) busyboxEnv() *golang.Environ {
