@@ -117,8 +117,9 @@ func cleanValue(v reflect.Value, field string) reflect.Value {
 		out.SetString(cleanField(v.String(), field))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			name := v.Type().Name() + "." + v.Type().Field(i).Name
-			out.Field(i).Set(cleanValue(v.Field(i), name))
+			if f := v.Type().Field(i); f.IsExported() { // no other reaches a format
+				out.Field(i).Set(cleanValue(v.Field(i), v.Type().Name()+"."+f.Name))
+			}
 		}
 	case reflect.Slice:
 		if v.IsNil() {

@@ -158,6 +158,8 @@ func checkHarmless(t *testing.T, format string, out []byte, evil string) {
 		require.NotRegexp(t, `(?m)^From `, text)
 	case "markdown":
 		checkMarkdown(t, out)
+	case "html":
+		checkHTML(t, out)
 	}
 }
 

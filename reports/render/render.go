@@ -52,6 +52,7 @@ var formats = map[string]writer{
 	"folded":   writeFolded,
 	"pprof":    writePprof,
 	"mail":     writeMail,
+	"html":     writeHTML,
 }
 
 // Formats lists the formats, sorted.
@@ -88,10 +89,22 @@ func Write(w io.Writer, r reports.Report, opt Options) error {
 // sourcePath is the file of a leak or frame as the reader sees it: only what
 // belongs to a module lies below SourceDir, the rest is the kernel's.
 func (o Options) sourcePath(file, module string) string {
-	if file == "" || module == "" || o.SourceDir == "" || path.IsAbs(file) {
+	if file == "" || module == "" || o.SourceDir == "" || path.IsAbs(file) || kernelHeader(file) {
 		return file
 	}
 	return path.Join(clean(o.SourceDir), file)
+}
+
+// kernelHeader knows the kernel's headers by their folders: what is inlined
+// from them (kzalloc of include/linux/slab.h) has the driver's module, not its
+// source.
+func kernelHeader(file string) bool {
+	for _, dir := range []string{"include/linux/", "include/asm-generic/", "include/net/", "include/uapi/", "arch/"} {
+		if strings.HasPrefix(file, dir) {
+			return true
+		}
+	}
+	return false
 }
 
 // evidence is the folder of a run as the reader sees it.

@@ -1,0 +1,103 @@
+"use strict";
+(() => {
+  const $ = (s) => document.querySelector(s);
+  const leaks = [...document.querySelectorAll("details.leak")];
+  const chips = [...document.querySelectorAll(".chip[data-status]")];
+  const cells = [...document.querySelectorAll(".cell")];
+  const q = $("#q"), count = $("#count"), runChip = $("#run-filter");
+  const texts = leaks.map((d) => d.dataset.q);
+  const runs = leaks.map((d) => new Set(d.dataset.runs.split(" ")));
+  let run = "";
+  document.documentElement.classList.add("on");
+
+  // apply shows the leaks that match the words, the statuses and the run.
+  function apply() {
+    const words = q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const on = new Set(chips.filter((c) => c.ariaPressed === "true").map((c) => c.dataset.status));
+    let shown = 0;
+    leaks.forEach((d, i) => {
+      const fits = on.has(d.dataset.status) && (!run || runs[i].has(run)) && words.every((w) => texts[i].includes(w));
+      if (d.hidden === fits) d.hidden = !fits;
+      if (fits) shown++;
+    });
+    count.textContent = shown === leaks.length ? `${shown} shown` : `${shown} of ${leaks.length} shown`;
+    $("#none").hidden = shown > 0;
+    cells.forEach((c) => c.toggleAttribute("aria-current", c.dataset.run === run));
+    runChip.hidden = !run;
+  }
+  function press(chip, on) { chip.ariaPressed = String(on); }
+  function all() {
+    q.value = ""; run = "";
+    chips.forEach((c) => press(c, true));
+    apply();
+  }
+  function pick(n) {
+    run = run === n ? "" : n;
+    const title = document.querySelector(`#run-${CSS.escape(n)} .title`);
+    runChip.textContent = "run: " + (title ? title.textContent : n) + " ✕";
+    const detail = document.getElementById("run-" + n);
+    if (run && detail) detail.open = true;
+    apply();
+  }
+  // open unfolds what a link points to, and shows it where a filter hid it.
+  function open() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    const target = id && document.getElementById(id);
+    if (!target) return;
+    const d = target.closest("details");
+    if (d) { if (d.hidden) all(); d.open = true; }
+    target.scrollIntoView();
+  }
+  // step moves the focus to the next leak that shows, or the one before.
+  function step(by) {
+    const shown = leaks.filter((d) => !d.hidden);
+    const at = shown.findIndex((d) => d.contains(document.activeElement));
+    const next = shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : at + by];
+    if (next) { next.querySelector("summary").focus(); next.scrollIntoView({ block: "nearest" }); }
+  }
+
+  if (q) {
+    let waiting = 0;
+    q.addEventListener("input", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(apply); });
+    chips.forEach((c) => c.addEventListener("click", () => { press(c, c.ariaPressed !== "true"); apply(); }));
+    runChip.addEventListener("click", () => { run = ""; apply(); });
+    cells.forEach((c) => c.addEventListener("click", (e) => { e.preventDefault(); pick(c.dataset.run); }));
+    for (const a of document.querySelectorAll("[data-find]"))
+      a.addEventListener("click", (e) => { e.preventDefault(); q.value = a.dataset.find; apply(); $("#leaks").scrollIntoView(); });
+    if (chips.some((c) => c.dataset.status === "new")) chips.forEach((c) => press(c, c.dataset.status === "new"));
+    apply();
+  }
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || !q) return;
+    if (e.key === "Escape") { all(); q.blur(); return; }
+    if (/^(INPUT|TEXTAREA)$/.test(e.target.tagName)) {
+      if (e.key === "Enter") { e.preventDefault(); q.blur(); step(1); }
+      return;
+    }
+    const act = { "/": () => q.focus(), j: () => step(1), k: () => step(-1) }[e.key];
+    if (act) { e.preventDefault(); act(); }
+  });
+  addEventListener("hashchange", open);
+  open();
+
+  // A copy button where there is something to paste.
+  document.addEventListener("toggle", (e) => {
+    if (!e.target.open || !navigator.clipboard) return;
+    for (const pre of e.target.querySelectorAll(".copy")) {
+      if (pre.querySelector("button")) continue;
+      const text = pre.textContent, b = document.createElement("button");
+      b.type = "button"; b.textContent = "copy";
+      b.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { b.textContent = "copied"; }, () => { b.textContent = "select it"; }));
+      pre.append(b);
+    }
+  }, true);
+
+  // On paper there is no unfolding: the new leaks are printed open.
+  const unfolded = [];
+  addEventListener("beforeprint", () => {
+    const more = leaks.filter((d) => d.dataset.status === "new" && !d.hidden && !d.open).slice(0, 200);
+    more.forEach((d) => { d.open = true; });
+    unfolded.push(...more);
+  });
+  addEventListener("afterprint", () => unfolded.splice(0).forEach((d) => { d.open = false; }));
+})();
