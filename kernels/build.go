@@ -161,8 +161,8 @@ func (k *kernelBuild) run(ctx context.Context, log *os.File, line func(string), 
 	return buildErr(err, FaultKernel, fmt.Sprintf("build %s %s", k.src.version, k.arch))
 }
 
-// finish strips the modules for the guest, drops what no later step reads, and
-// writes kernel.json.
+// finish strips the modules for the guest and writes kernel.json. Objects stay,
+// a third of the tree: the next kernel of this source is built from them.
 func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) error {
 	release, err := kernelRelease(k.build())
 	if err != nil {
@@ -173,11 +173,6 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 	}
 	if err := k.stripModules(ctx, log); err != nil {
 		return err
-	}
-	if !k.src.local { // an edited tree is built again, from these objects
-		if err := dropObjects(k.build()); err != nil {
-			return hostErr(err, "build %s", k.src.version)
-		}
 	}
 	text, err := json.MarshalIndent(kernelInfo{
 		Release: release, Arch: k.arch, Origin: k.src.origin, SourceKey: k.src.key, SourceDir: k.src.dir,
@@ -244,26 +239,4 @@ func findFiles(dir, suffix string) ([]string, error) {
 		return err
 	})
 	return files, err
-}
-
-// dropObjects removes what only vmlinux is made of: nine tenths of a build
-// tree. External modules need headers, scripts and tools (objtool), not these.
-func dropObjects(build string) error {
-	return filepath.WalkDir(build, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if rel, _ := filepath.Rel(build, path); rel == "scripts" || rel == "tools" {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		name := d.Name()
-		if hasSuffix(name, ".a") || strings.HasPrefix(name, ".tmp_vmlinux") ||
-			strings.HasSuffix(name, ".o") && !strings.HasPrefix(name, ".") {
-			return os.Remove(path)
-		}
-		return nil
-	})
 }

@@ -14,9 +14,11 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// An edited source directory has a new key, hence a new entry. So that it is
-// built incrementally all the same, the build tree of the directory's last
-// build is copied into it first: make(1) then builds what is newer.
+// An edited source directory has a new key, hence a new entry, and so has a
+// source with one option more (a driver's kernel that grew by need). So that
+// they are built incrementally all the same, the build tree of the source's
+// last build is copied into it first: make(1) then builds what is newer, or
+// what asks for an option that changed.
 
 // lastFile names the last complete build of a directory for an architecture
 // and compiler.
@@ -58,7 +60,7 @@ func (k *kernelBuild) remember(ctx context.Context) error {
 // seed copies the last build of the same directory. That there is none, or
 // that it is damaged or going away, only costs time.
 func (k *kernelBuild) seed(ctx context.Context, dir string) error {
-	if _, err := os.Stat(k.build()); err == nil || !k.src.local {
+	if _, err := os.Stat(k.build()); err == nil {
 		return nil // an interrupted build to go on with
 	}
 	last, err := os.ReadFile(k.lastFile())
@@ -83,6 +85,17 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	cp := &Command{Args: []string{"cp", "-a", "--reflink=auto", filepath.Join(old, "build"), tmp}}
 	if err := cp.Run(ctx); err != nil {
 		return buildErr(err, FaultHost, "copy the last build")
+	}
+	// Modules that the new configuration has no more would stay; the others are
+	// linked again from their objects.
+	stale, err := findFiles(tmp, ".ko")
+	if err != nil {
+		return hostErr(err, "build directory")
+	}
+	for _, ko := range stale {
+		if err := os.Remove(filepath.Join(tmp, ko)); err != nil {
+			return hostErr(err, "build directory")
+		}
 	}
 	if err := os.Rename(tmp, k.build()); err != nil {
 		return hostErr(fmt.Errorf("%w", err), "build directory")

@@ -57,10 +57,9 @@ func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Dura
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var stderr bytes.Buffer
-	out := &boundedBuffer{most: maxConfOutput}
+	out, stderr := &boundedBuffer{most: maxConfOutput}, &boundedBuffer{most: maxConfOutput}
 	c := &Command{
-		Args: []string{"bash", "--norc", "--noprofile", "-c", confScript}, Dir: dir, Stdout: out, Log: &boundedBuffer{Buffer: &stderr, most: maxConfOutput}, Grace: time.Second,
+		Args: []string{"bash", "--norc", "--noprofile", "-c", confScript}, Dir: dir, Stdout: out, Log: stderr, Grace: time.Second,
 		Env: append([]string{"kmemgate_vars=" + strings.Join(dkmsVars, " "), "kmemgate_arrays=" + strings.Join(dkmsArrays, " ")}, env...),
 	}
 	err := c.Run(limited)
@@ -69,16 +68,16 @@ func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Dura
 		return nil, ctx.Err()
 	case limited.Err() != nil:
 		return nil, usageErr("it must set variables and end", "dkms.conf: did not end within %v", limit)
-	case !bytes.HasPrefix(out.Bytes(), []byte(confMark+"\x00")):
-		return nil, usageErr("it must set variables and go to its end", "dkms.conf: exits before its end%s", lastLine(stderr.String()))
+	case !bytes.HasPrefix(out.kept, []byte(confMark+"\x00")):
+		return nil, usageErr("it must set variables and go to its end", "dkms.conf: exits before its end%s", lastLine(string(stderr.kept)))
 	case err != nil:
 		return nil, usageErr("", "dkms.conf: %w", err)
 	}
-	conf, err := parseConf(out.Bytes())
+	conf, err := parseConf(out.kept)
 	if err != nil {
 		return nil, err
 	}
-	return conf, conf.check(stderr.String())
+	return conf, conf.check(string(stderr.kept))
 }
 
 func parseConf(text []byte) (*dkmsConf, error) {
@@ -134,26 +133,13 @@ func clipText(s string, most int) string {
 
 // boundedBuffer keeps the first bytes and drops the rest.
 type boundedBuffer struct {
-	*bytes.Buffer
+	kept []byte
 	most int
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.Buffer == nil {
-		b.Buffer = new(bytes.Buffer)
-	}
-	if room := b.most - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(len(p), room)])
-	}
+	b.kept = append(b.kept, p[:min(len(p), b.most-len(b.kept))]...)
 	return len(p), nil
-}
-
-// Bytes is what was kept.
-func (b *boundedBuffer) Bytes() []byte {
-	if b.Buffer == nil {
-		return nil
-	}
-	return b.Buffer.Bytes()
 }
 
 // uname is what `uname -m` says on an architecture, dkms' $arch.

@@ -93,6 +93,7 @@ func compareVersions(a, b string) int {
 
 // dkmsBuild does what `dkms build` does: patches, PRE_BUILD, MAKE.
 func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string) ([]string, error) {
+	r.from, r.to = build, r.dir
 	patches, err := conf.patches(r.k.Release)
 	if err != nil {
 		return nil, r.inConf(err)
@@ -118,6 +119,9 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 	}
 	if rest, ok := strings.CutPrefix(command, "make "); ok || command == "make" {
 		args := append([]string{"make", fmt.Sprintf("-j%d", runtime.NumCPU()), "KERNELRELEASE=" + r.k.Release}, r.variables()...)
+		if strings.Contains(rest, "-C "+r.k.Build) {
+			args = append(args, "PWD="+build) // as kbuild does it here
+		}
 		command = Quote(args) + " " + rest
 	}
 	if err := r.run(ctx, build, env[:len(env)-1], []string{"bash", "--norc", "--noprofile", "-c", command}); err != nil {

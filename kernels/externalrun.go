@@ -15,7 +15,10 @@ import (
 type driverRun struct {
 	*externalBuild
 	log  *os.File
-	work string // the scratch copy of the build's root
+	work string // the scratch directory
+	// from is the copy in it of to, a directory of the user's: what compilers
+	// say of the one is told of the other.
+	from, to string
 }
 
 // kernelDirNames are the names by which drivers' Makefiles take the kernel's
@@ -35,6 +38,7 @@ func (r *driverRun) plain(ctx context.Context) ([]string, error) {
 	if err := copyFiles(ctx, r.root, r.work, r.files); err != nil {
 		return nil, err
 	}
+	r.from, r.to = r.work, r.root
 	dir := filepath.Join(r.work, rel)
 	if r.kind == kindKbuild {
 		files, err := r.kbuild(ctx, dir)
@@ -63,7 +67,9 @@ func (r *driverRun) worthItsMakefile(dir string, err error) bool {
 }
 
 func (r *driverRun) kbuild(ctx context.Context, dir string) ([]string, error) {
-	args := append(r.chain.makeArgs(r.k.Source, r.k.Build), "M="+dir, "KCFLAGS="+r.cflags())
+	// PWD: drivers say -I$(PWD), but a kernel that was built with O= calls make
+	// through a shell in its own directory, which sets the variable anew.
+	args := append(r.chain.makeArgs(r.k.Source, r.k.Build), "M="+dir, "PWD="+dir, "KCFLAGS="+r.cflags())
 	args = append(append(args, r.opts.MakeArgs...), "modules")
 	if err := r.run(ctx, dir, nil, args); err != nil {
 		return nil, err
@@ -86,7 +92,11 @@ func (r *driverRun) makefile(ctx context.Context, dir string) ([]string, error) 
 
 // cflags gives the modules DWARF that names the files of the user's own directory.
 func (r *driverRun) cflags() string {
-	flags := "-g -ffile-prefix-map=" + r.work + "=" + r.root
+	shown := r.to
+	if !makePath(shown) {
+		shown = "." // make could not hand it to the compiler
+	}
+	flags := "-g -ffile-prefix-map=" + r.from + "=" + shown
 	for _, arg := range r.opts.MakeArgs { // what kbuild makes of an option's own =m
 		if name, ok := strings.CutSuffix(arg, "=m"); ok && strings.HasPrefix(name, "CONFIG_") {
 			flags += " -D" + name + "_MODULE=1"
@@ -112,13 +122,13 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	said := newDiagnostics(r.work)
+	said := newDiagnostics(dir)
 	printed := 0
 	line := func(text string) {
 		if printed += len(text) + 1; printed > maxBuildOutput {
 			stop(fmt.Errorf("printed more than %d MB: does it wait for an answer?", maxBuildOutput>>20))
 		}
-		said.line(text)
+		said.line(relativeTo(r.work, relativeTo(dir, relativeTo(r.k.Source, text))))
 	}
 	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.moduleBuild.log, Line: line}
 	fmt.Fprintf(r.log, "+ cd %s && %s\n", Quote([]string{dir}), Quote(args))

@@ -43,8 +43,16 @@ var (
 	noMember = regexp.MustCompile(`no member named [‘'"]([A-Za-z0-9_]+)[’'"] in [‘'"]struct ([A-Za-z0-9_]+)|[‘'"]struct ([A-Za-z0-9_]+)[’'"] has no member named [‘'"]([A-Za-z0-9_]+)`)
 )
 
-// needsOf reads what compiler and modpost said.
+// otherKernel is a message that no option cures: the driver was written for an
+// interface that this kernel has in another form.
+var otherKernel = regexp.MustCompile(`too (few|many) arguments to function|incompatible pointer type`)
+
+// needsOf reads what compiler and modpost said. Nothing can be needed by a driver
+// that is for another kernel.
 func needsOf(failed *CompileError) needs {
+	if slices.ContainsFunc(failed.Messages, otherKernel.MatchString) {
+		return needs{}
+	}
 	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...)}
 	for _, text := range failed.Messages {
 		if m := macroUndefined.FindStringSubmatch(text); m != nil {
@@ -89,7 +97,9 @@ type finder struct {
 // srcarch is the folder of an architecture under arch/ in the kernel's source.
 var srcarch = map[string]string{"x86_64": "x86", "arm64": "arm64"}
 
-// find returns what to add, and a line for each thing that it knows no cure for.
+// find returns what to add, and a line for each thing that it knows no cure
+// for. Where the source has a name nowhere, the driver is for another kernel:
+// no option helps, and nothing is added.
 func (f *finder) find(n needs) (added []Addition, unresolved []string, err error) {
 	note := func(a *Addition, failed string) {
 		if a != nil && len(a.Options) > 0 {
@@ -135,8 +145,14 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 			note(f.guarded(name, guarded[name]))
 		}
 	}
+	if slices.ContainsFunc(unresolved, func(s string) bool { return strings.HasSuffix(s, noSuchThing) }) {
+		return nil, unresolved, nil
+	}
 	return added, unresolved, nil
 }
+
+// noSuchThing ends the line about a name that the source does not have.
+const noSuchThing = "this kernel's source has no such thing"
 
 // symbol adds what the file that exports a symbol needs.
 func (f *finder) symbol(mk *makeIndex, name string, places []place) (*Addition, string) {
@@ -156,17 +172,16 @@ func (f *finder) symbol(mk *makeIndex, name string, places []place) (*Addition, 
 // guarded adds the option that a header asks for.
 func (f *finder) guarded(name string, places []place) (*Addition, string) {
 	var sets []optionSet
-	where := name + ": this kernel's source has no such thing"
+	if len(places) == 0 {
+		return nil, name + ": " + noSuchThing
+	}
 	for _, p := range places {
-		where = name + " is guarded in " + p.file
-		if len(p.guards) > 0 {
-			sets = append(sets, optionSet(p.guards))
+		if len(p.guards) == 0 {
+			return nil, name + " is in " + p.file + " whatever the options"
 		}
+		sets = append(sets, optionSet(p.guards))
 	}
-	if sets == nil {
-		return nil, where
-	}
-	return f.enable(where, sets)
+	return f.enable(name+" is guarded in "+places[0].file, sets)
 }
 
 // enable takes the set of options that costs least, and counts it as had from

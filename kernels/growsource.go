@@ -42,29 +42,22 @@ func findExports(src fs.FS, arch string, symbols []string) (map[string][]place, 
 				continue
 			}
 			if m := exportLine.FindSubmatch(line); m != nil && wanted[string(m[1])] {
-				found[string(m[1])] = guards.options()
+				noteGuards(found, string(m[1]), guards)
 			}
 		}
 		return found
 	})
 }
 
-// findGuarded looks in the headers for names that are declared or defined under
-// an #ifdef CONFIG_ only: prototypes, inline functions, macros, types. A name
-// that is somewhere declared without a guard is not the option's fault.
+// findGuarded looks in the headers for names and the #ifdef CONFIG_ that they
+// are declared or defined under: prototypes, inline functions, macros, types.
 func findGuarded(src fs.FS, arch string, names []string) (map[string][]place, error) {
 	files, err := treeFiles(src, arch, []string{"include", "arch/" + arch + "/include"}, ".h")
 	if err != nil {
 		return nil, err
 	}
 	wanted := newSet(names)
-	found, err := scan(src, files, func(text []byte) map[string][]string { return guardedNames(text, wanted) })
-	for name, places := range found {
-		if slices.ContainsFunc(places, func(p place) bool { return len(p.guards) == 0 }) {
-			delete(found, name)
-		}
-	}
-	return found, err
+	return scan(src, files, func(text []byte) map[string][]string { return guardedNames(text, wanted) })
 }
 
 // definition is a line that introduces a name.
@@ -83,12 +76,21 @@ func guardedNames(text []byte, wanted map[string]bool) map[string][]string {
 			continue
 		}
 		for _, name := range m[1:] {
-			if name := string(name); wanted[name] {
-				found[name] = guards.options()
+			if wanted[string(name)] {
+				noteGuards(found, string(name), guards)
 			}
 		}
 	}
 	return found
+}
+
+// noteGuards keeps the place in a file that asks for least: one branch of an
+// #if often has the stub for the other.
+func noteGuards(found map[string][]string, name string, guards guardStack) {
+	options := guards.options()
+	if old, have := found[name]; !have || len(options) < len(old) {
+		found[name] = options
+	}
 }
 
 // findMembers looks for members of structures that stand under an #ifdef.
@@ -102,7 +104,7 @@ func findMembers(src fs.FS, arch string, names []string) (map[string][]place, er
 		found := map[string][]string{}
 		for _, name := range names {
 			structure, member, _ := strings.Cut(name, ".")
-			if guards := memberGuards(text, structure, member); guards != nil {
+			if guards, ok := memberGuards(text, structure, member); ok {
 				found[name] = guards
 			}
 		}
@@ -110,20 +112,20 @@ func findMembers(src fs.FS, arch string, names []string) (map[string][]place, er
 	})
 }
 
-func memberGuards(text []byte, structure, member string) []string {
+func memberGuards(text []byte, structure, member string) (guards []string, found bool) {
 	start := bytes.Index(text, []byte("\nstruct "+structure+" {"))
 	if start < 0 {
-		return nil
+		return nil, false
 	}
 	body, _, _ := bytes.Cut(text[start+1:], []byte("\n}"))
 	word := regexp.MustCompile(`\b` + regexp.QuoteMeta(member) + `\b\s*[;\[,:)]`)
-	var guards guardStack
+	var stack guardStack
 	for line := range bytes.Lines(body) {
-		if !guards.line(line) && word.Match(line) {
-			return guards.options()
+		if !stack.line(line) && word.Match(line) {
+			return stack.options(), true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // guardStack is the #if CONFIG_ around a line of C.
