@@ -113,12 +113,15 @@ func (p *pathMap) relative(file string) (string, bool) {
 }
 
 func (p *pathMap) resolve(file string) mappedPath {
+	if !filepath.IsAbs(file) { // the build cut the machine's directories off (-ffile-prefix-map)
+		return mappedPath{file, !p.src.has(file) && isKernelHeader(file)}
+	}
 	if rel := p.underRoots(file); rel != "" {
 		return mappedPath{name: rel}
 	}
 	if p.unitRoot == "" || below(p.unitRoot, file) == "" {
 		if rel := p.underKernel(file); rel != "" {
-			return mappedPath{rel, true}
+			return mappedPath{rel, isKernelHeader(rel)}
 		}
 	}
 	if rel := p.suffix(file); rel != "" {
@@ -128,6 +131,11 @@ func (p *pathMap) resolve(file string) mappedPath {
 		return mappedPath{name: rel}
 	}
 	return mappedPath{name: filepath.Base(file)}
+}
+
+// isKernelHeader knows the kernel's headers by their folders.
+func isKernelHeader(file string) bool {
+	return strings.HasPrefix(file, "include/") || strings.HasPrefix(file, "arch/") && strings.Contains(file, "/include/")
 }
 
 // suffix finds the longest end of a path that names a file of the driver.

@@ -1,0 +1,59 @@
+package reports
+
+import (
+	"debug/dwarf"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRelativePaths(t *testing.T) {
+	driver := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(driver, "src/include"), 0o755))
+	for _, f := range []string{"src/foo.c", "src/slab.h", "src/include/own.h"} {
+		require.NoError(t, os.WriteFile(filepath.Join(driver, f), nil, 0o644))
+	}
+	line := func(names ...string) (out []*dwarf.LineFile) {
+		for _, n := range names {
+			out = append(out, &dwarf.LineFile{Name: n})
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		module Module
+		unit   string
+		kernel string // where the kernel's source lies
+	}{
+		"names of the driver's directory": {Module{}, driver + "/src/foo.c", "/k/linux"},
+		"a copy that is known":            {Module{BuildDir: "/scratch/x"}, "/scratch/x/src/foo.c", "/k/linux"},
+		"a copy that is not":              {Module{}, "/scratch/x/src/foo.c", "/k/linux"},
+		"kernel in a folder drivers":      {Module{}, "/home/drivers/x/src/foo.c", "/home/drivers/include-linux"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Capture{SourceDir: driver}
+			dir := filepath.Dir(tc.unit)
+			d := &dwarfIndex{units: []unit{
+				{name: tc.unit, files: line(tc.unit, dir+"/include/own.h", tc.kernel+"/include/linux/slab.h", "/o/include/generated/x.h", tc.kernel+"/arch/x86/include/asm/io.h")},
+				{name: tc.kernel + "/scripts/module-common.c"},
+			}}
+			p := newPathMap(c, tc.module, d, newSources(c))
+			for file, want := range map[string]mappedPath{
+				tc.unit:                                 {"src/foo.c", false},
+				dir + "/include/own.h":                  {"src/include/own.h", false},
+				tc.kernel + "/include/linux/slab.h":     {"include/linux/slab.h", true},
+				tc.kernel + "/arch/x86/include/asm/a.h": {"arch/x86/include/asm/a.h", true},
+				"/o/include/generated/x.h":              {"include/generated/x.h", true},
+				"include/linux/slab.h":                  {"include/linux/slab.h", true},
+				"samples/kmemleak/kmemleak-test.c":      {"samples/kmemleak/kmemleak-test.c", false},
+				"src/foo.c":                             {"src/foo.c", false},
+				"/elsewhere/x.c":                        {"x.c", false},
+			} {
+				got, kernel := p.relative(file)
+				assert.Equal(t, want, mappedPath{got, kernel}, file)
+			}
+		})
+	}
+}
