@@ -23,12 +23,20 @@ func (g *Gate) capture(ctx context.Context, c cell) (*reports.Capture, string, e
 		return nil, "", err
 	}
 	capture.Scenario = c.scenario.Name
-	capture.SourceDir = c.scenario.Dir
+	capture.SourceDir = c.sourceDir()
 	capture.Command = reproduce(c)
 	if capture.RunDir, err = filepath.Rel(g.Out, dir); err != nil {
 		return nil, "", fmt.Errorf("run folder: %w", err)
 	}
 	return capture, dir, reports.WriteCapture(dir, capture)
+}
+
+// sourceDir is what the file names in leaks are relative to.
+func (c cell) sourceDir() string {
+	if c.scenario.Build == "" && c.kernel != nil {
+		return c.kernel.Source
+	}
+	return c.scenario.Dir
 }
 
 // emptyFolder makes the folder anew: evidence of an earlier run must not be
@@ -63,6 +71,9 @@ func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capt
 	})
 	if err != nil {
 		return nil, err
+	}
+	if capture.Before == nil && capture.Reason == "" {
+		capture.Before = []byte{} // read, and nothing was there: not the same as not read
 	}
 	capture.Control = controlled.Last
 	capture.Modules = c.capturedModules()

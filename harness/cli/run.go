@@ -146,11 +146,16 @@ func run(c *cobra.Command, dir string, f runFlags) error {
 // present writes the report to stdout and says where the evidence lies.
 func present(c *cobra.Command, report reports.Report, s *scenarios.Scenario, out, format string) error {
 	opt := renderOptions(c.OutOrStdout(), format)
-	opt.OutDir, opt.SourceDir = out, relativeTo(".", s.Dir)
+	opt.OutDir = out
+	if s.Build != "" {
+		opt.SourceDir = relativeTo(".", s.Dir)
+	}
 	if err := render.Write(c.OutOrStdout(), report, opt); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.ErrOrStderr(), "evidence: %s\n", out)
+	if format != "text" { // which says so itself
+		fmt.Fprintf(c.ErrOrStderr(), "evidence: %s\n", out)
+	}
 	return nil
 }
 
