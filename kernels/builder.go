@@ -132,6 +132,12 @@ func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, 
 	if err != nil {
 		return nil, err
 	}
+	if !makePath(dir) {
+		return nil, &Error{
+			Fault: FaultHost, Err: fmt.Errorf("cache %q: make cannot cope with blanks, colons and the like in a path", dir),
+			Cure: "set XDG_CACHE_HOME to a plain path",
+		}
+	}
 	return &kernelBuild{b: b, chain: chain, src: src, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}, nil
 }
 

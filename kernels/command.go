@@ -89,8 +89,9 @@ func (c *Command) Run(ctx context.Context) error {
 
 // steersMake matches variables that would steer a kernel's build from outside
 // and past its key: what a make that called us hands down (its jobserver, its
-// flags), and what kbuild reads (Documentation/kbuild/kbuild.rst).
-var steersMake = regexp.MustCompile(`^(MAKE|MFLAGS|GNUMAKEFLAGS|KBUILD_|KCONFIG_|K[AC]FLAGS|KCPPFLAGS|KRUST|(SUB)?ARCH=|CROSS_COMPILE|LLVM|LOCALVERSION|INSTALL_|[AC]FLAGS_|LDFLAGS_|HOST(C|LD))`)
+// flags), and what kbuild reads (Documentation/kbuild/kbuild.rst); and those
+// that point git at another tree, where a git hook calls us.
+var steersMake = regexp.MustCompile(`^(MAKE|MFLAGS|GNUMAKEFLAGS|KBUILD_|KCONFIG_|K[AC]FLAGS|KCPPFLAGS|KRUST|(SUB)?ARCH=|CROSS_COMPILE|LLVM|LOCALVERSION|INSTALL_|[AC]FLAGS_|LDFLAGS_|HOST(C|LD)|GIT_(DIR|WORK_TREE|INDEX_FILE)=)`)
 
 func cleanEnv(env []string) []string {
 	return slices.DeleteFunc(env, steersMake.MatchString)

@@ -108,12 +108,27 @@ func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts M
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", dir, err)
 	}
+	rel, err := filepath.Rel(root, abs)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(files, func(f string) bool { return filepath.Dir(f) == rel && isMakefile(filepath.Base(f)) }) {
+		// In a git work tree that ignores the driver: build trees, vendored code.
+		if files, err = walkedFiles(root); err != nil {
+			return nil, fmt.Errorf("driver %s: %w", dir, err)
+		}
+	}
 	files = slices.DeleteFunc(files, func(f string) bool { return buildOutput(f) && !strings.HasSuffix(f, ".a") })
 	return &moduleBuild{b: b, k: k, chain: chain, dir: abs, root: root, files: files, opts: opts}, nil
 }
 
+// makefiles are what kbuild looks for in a directory, in its order.
+var makefiles = []string{"Kbuild", "Makefile"}
+
+func isMakefile(name string) bool { return slices.Contains(makefiles, name) }
+
 func hasMakefile(dir string) bool {
-	for _, name := range []string{"Kbuild", "Makefile"} { // in kbuild's order
+	for _, name := range makefiles {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
 			return true
 		}
@@ -162,7 +177,11 @@ func (m *moduleBuild) compile(ctx context.Context, work, dir string) error {
 	}
 	defer log.Close()
 	said := newDiagnostics(work)
-	args := append(m.chain.makeArgs(m.k.Source, m.k.Build), "M="+dir, "KCFLAGS=-g -ffile-prefix-map="+work+"="+m.root)
+	shown := m.root
+	if !makePath(shown) {
+		shown = "." // make could not hand it to the compiler
+	}
+	args := append(m.chain.makeArgs(m.k.Source, m.k.Build), "M="+dir, "KCFLAGS=-g -ffile-prefix-map="+work+"="+shown)
 	args = append(append(args, m.opts.MakeArgs...), "modules")
 	c := &Command{Args: args, Log: log, LogFile: m.log, Line: said.line}
 	fmt.Fprintf(log, "+ %s\n", Quote(args))

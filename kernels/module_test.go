@@ -112,6 +112,36 @@ func TestModulesOfASubdirectoryWithItsSurroundings(t *testing.T) {
 	require.Equal(t, "m", modules[0].Name)
 }
 
+func TestModulesOfAGitWorkTree(t *testing.T) {
+	b, _, k := builtKernel(t)
+	top := filepath.Join(t.TempDir(), "with blank")
+	dir := filepath.Join(top, "driver")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	git := func(args ...string) {
+		_, err := (&Command{Args: append([]string{"git", "-C", top, "-c", "user.name=x", "-c", "user.email=x"}, args...)}).Output(t.Context())
+		require.NoError(t, err)
+	}
+	write(t, dir, "Makefile", "obj-m := m.o\n")
+	write(t, dir, "m.c", fakeModule("m", "6.12.7", ""))
+	write(t, dir, "broken.c", "SYNTAX\n")
+	write(t, top, ".gitignore", "broken.c\n")
+	git("init", "-q")
+	git("add", ".")
+	git("commit", "-qm", "x")
+	modules, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	require.NoError(t, err, "an ignored file is no source")
+	write(t, top, "README", "beside the driver\n")
+	again, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	require.NoError(t, err)
+	require.Equal(t, modules, again)
+
+	write(t, dir, "broken.c", "int x;\n")
+	write(t, top, ".gitignore", "driver\n")
+	git("rm", "-rq", "--cached", "driver")
+	_, err = b.Modules(t.Context(), k, dir, ModuleOptions{})
+	require.ErrorContains(t, err, "broken.ko", "all of an ignored directory is")
+}
+
 func TestModuleThatDoesNotCompile(t *testing.T) {
 	b, _, k := builtKernel(t)
 	dir := driverDir(t)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -36,7 +37,7 @@ func (b *Builder) localSource(ctx context.Context, name string) (*source, error)
 	if err != nil {
 		return nil, err
 	}
-	if strings.ContainsAny(dir, " \t\n:'\"$#%") {
+	if !makePath(dir) {
 		return nil, usageErr("move it to a path without them", "kernel %q: make cannot cope with blanks, colons and the like in a path", dir)
 	}
 	// Kbuild refuses a separate build directory for a tree that was built in.
@@ -60,6 +61,9 @@ func (b *Builder) localSource(ctx context.Context, name string) (*source, error)
 	}, nil
 }
 
+// makePath reports whether make and kbuild can cope with a path.
+func makePath(path string) bool { return !strings.ContainsAny(path, " \t\n:;'\"$#%&|<>()*?[]\\") }
+
 // trackedFiles lists the files that make up a source: in a git work tree those
 // git tracks and those it would take on (a file that a Makefile names is built
 // whether it was added or not), elsewhere all but build output.
@@ -68,7 +72,7 @@ func trackedFiles(ctx context.Context, dir string) ([]string, error) {
 		// --deduplicate would need git 2.31; unmerged files show up thrice.
 		ls := &Command{Args: []string{"git", "-C", dir, "ls-files", "-z", "--cached", "--others", "--exclude-standard"}}
 		if out, err := ls.Output(ctx); err == nil {
-			return existing(dir, strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")), nil
+			return existing(ctx, dir, strings.Split(out, "\x00"))
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -77,19 +81,29 @@ func trackedFiles(ctx context.Context, dir string) ([]string, error) {
 	return walkedFiles(dir)
 }
 
-// existing drops files that git still lists but that are gone, and repetitions.
-func existing(dir string, files []string) []string {
+// existing drops files that git still lists but that are gone, and
+// repetitions; a directory in git's list is a submodule, with files of its own.
+func existing(ctx context.Context, dir string, files []string) ([]string, error) {
 	sort.Strings(files)
 	var kept []string
-	for _, file := range files {
-		if file == "" || len(kept) > 0 && kept[len(kept)-1] == file {
+	for _, file := range slices.Compact(files) {
+		info, err := os.Lstat(filepath.Join(dir, file))
+		if file == "" || err != nil {
 			continue
 		}
-		if info, err := os.Lstat(filepath.Join(dir, file)); err == nil && !info.IsDir() {
+		if !info.IsDir() {
 			kept = append(kept, file)
+			continue
+		}
+		inner, err := trackedFiles(ctx, filepath.Join(dir, file))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range inner {
+			kept = append(kept, filepath.Join(file, f))
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 // buildOutput is what kbuild leaves in a directory.
