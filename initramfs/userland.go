@@ -55,9 +55,12 @@ func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 	if err := generate(s, tmp); err != nil {
 		return nil, err
 	}
+	main := filepath.Join(tmp, "src/bb.u-root.com/bb")
+	if err := os.WriteFile(filepath.Join(main, "sh.go"), []byte(shSource), 0o644); err != nil {
+		return nil, err
+	}
 	binary := filepath.Join(tmp, "bb")
-	err = s.compile(ctx, filepath.Join(tmp, "src/bb.u-root.com/bb"), binary, ".", "GO111MODULE=off", "GOPATH="+tmp)
-	if err != nil {
+	if err := s.compile(ctx, main, binary, ".", "GO111MODULE=off", "GOPATH="+tmp); err != nil {
 		return nil, err
 	}
 	content, err := os.ReadFile(binary)
@@ -66,6 +69,24 @@ func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 	}
 	return userlandFiles(content), nil
 }
+
+// shSource makes the busybox answer to the shell's usual names: it goes by
+// argv[0], which is "sh" where a script runs sh -c, and follows links only
+// where that is a path.
+const shSource = `package main
+
+import (
+	"os"
+	"path/filepath"
+)
+
+func init() {
+	switch filepath.Base(os.Args[0]) {
+	case "sh", "bash":
+		os.Args[0] = "gosh"
+	}
+}
+`
 
 // generate has u-root's busybox compiler write the sources of one program below
 // dir, a GOPATH. Compiling them ourselves can be cancelled, and uses the

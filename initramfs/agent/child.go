@@ -29,9 +29,7 @@ const (
 type request struct {
 	Module wire.JobModule `json:"module"`
 	Cycle  int            `json:"cycle"`
-	Step   int            `json:"step,omitempty"` // of a walk
-	Filter *filter        `json:"filter,omitempty"`
-	Script string         `json:"script,omitempty"`
+	Step   int            `json:"step,omitempty"` // of a walk: which allocation fails
 }
 
 // Exit statuses of a child.

@@ -15,6 +15,9 @@ import (
 // maxOutput bounds what is kept of a script's output over all cycles.
 const maxOutput = 4 << 20
 
+// errNotStarted means that there was not even a shell.
+var errNotStarted = errors.New("exercise does not start")
+
 // exercise runs the job's script in u-root's shell, in the job's folder, and
 // ends whatever it left running.
 func (a *agent) exercise(cycle int) error {
@@ -22,7 +25,7 @@ func (a *agent) exercise(cycle int) error {
 		return nil
 	}
 	script := filepath.Join(jobDir, a.job.Exercise)
-	status, late, err := a.runScript(script, cycle)
+	status, late, err := a.runScript(script, cycle, false)
 	reap()
 	if err != nil {
 		return err
@@ -48,21 +51,32 @@ func (a *agent) exercise(cycle int) error {
 	return nil
 }
 
-func (a *agent) runScript(script string, cycle int) (status unix.WaitStatus, late bool, err error) {
+// runScript runs the script to its end, or to the limit of guest time. With
+// failing, it descends from a thread that is marked to have allocations fail;
+// the agent's own thread is marked for the fork alone.
+func (a *agent) runScript(script string, cycle int, failing bool) (status unix.WaitStatus, late bool, err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return 0, false, fmt.Errorf("pipe: %w", err)
 	}
 	defer unix.Close(pipe[0])
-	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", script}, &syscall.ProcAttr{
+	null := nullInput()
+	defer unix.Close(null)
+	if failing {
+		setMakeItFail("1")
+	}
+	pid, err := syscall.ForkExec("/bin/sh", []string{"/bin/sh", script}, &syscall.ProcAttr{
 		Dir:   jobDir,
 		Env:   append(syscall.Environ(), fmt.Sprintf("KMEMGATE_CYCLE=%d", cycle)),
-		Files: []uintptr{uintptr(nullInput()), uintptr(pipe[1]), uintptr(pipe[1])},
+		Files: []uintptr{uintptr(null), uintptr(pipe[1]), uintptr(pipe[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
+	if failing {
+		setMakeItFail("0")
+	}
 	unix.Close(pipe[1])
 	if err != nil {
-		return 0, false, memory(fmt.Errorf("start /bin/sh: %w (is the userland archive there?)", err))
+		return 0, false, memory(fmt.Errorf("%w: /bin/sh: %w (is the userland archive there?)", errNotStarted, err))
 	}
 	deadline := uptime() + a.limit
 	status, ended := a.collect(pid, pipe[0], deadline)
@@ -117,10 +131,8 @@ func (a *agent) readOutput(pipe int, buf []byte) bool {
 
 func (a *agent) lastOutput() []byte { return a.output[max(0, len(a.output)-1024):] }
 
+// nullInput is /dev/null, or nothing: a script that reads its input meets its end.
 func nullInput() int {
-	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0
-	}
+	fd, _ := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	return fd
 }

@@ -1,6 +1,143 @@
 package main
 
-type filter struct{ Start, End string }
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
 
-func (a *agent) walk() error             { return nil }
-func (c *worker) walkStep(request) error { return nil }
+	"golang.org/x/sys/unix"
+
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+)
+
+// walk makes the n-th allocation fail, n after n. What the steps leak is told
+// apart by the host, from the pid and the jiffies of each.
+func (a *agent) walk() error {
+	if err := setUpFaults(!a.job.Walk.All); err != nil {
+		return fail(wire.ReasonAgent, err)
+	}
+	if a.job.Walk.Exercise {
+		return a.walkExercise()
+	}
+	last := len(a.job.Modules) - 1
+	for _, m := range a.job.Modules[:last] {
+		if err := a.load(m, 1); err != nil {
+			return err
+		}
+	}
+	if err := a.walkLoad(a.job.Modules[last]); err != nil {
+		return err
+	}
+	return a.unloadFrom(a.job.Modules[:last])
+}
+
+// unloadFrom unloads what a walk had loaded beforehand.
+func (a *agent) unloadFrom(modules []wire.JobModule) error {
+	for _, m := range slices.Backward(modules) {
+		if _, err := a.spawn(verbUnload, request{Module: m, Cycle: 1}, wire.ReasonUnloadHang, a.forward); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkLoad repeats the load of one module until no fault is met any more.
+func (a *agent) walkLoad(m wire.JobModule) error {
+	m.File = filepath.Join(jobDir, m.File)
+	for n := a.job.Walk.From; n <= a.job.Walk.To; n++ {
+		mark("walk step %d begins", n)
+		over := false
+		watch := func(kind wire.Kind, payload []byte) error {
+			var step wire.WalkStep
+			if kind == wire.KindWalk && json.Unmarshal(payload, &step) == nil {
+				over = !step.Injected
+			}
+			return a.forward(kind, payload)
+		}
+		_, err := a.spawn(verbWalk, request{Module: m, Cycle: n, Step: n}, wire.ReasonLoadHang, watch)
+		mark("walk step %d ends", n)
+		a.log.drain()
+		if err != nil || over {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkStep is one load with its n-th allocation failing, in the child. Where
+// the load succeeds all the same, the module is unloaded again.
+func (c *worker) walkStep(r request) error {
+	w, l := c.insertFailing(r)
+	if l.Errno != "" {
+		l.Sections, _ = c.refusal(r.Module, errors.New(l.Errno))
+	} else if w.Errno == "" {
+		l.Sections, l.Size, l.Bound = sections(r.Module.Name), coreSize(r.Module.Name), bound(r.Module.Name)
+		if err := remove(r.Module.Name); err != nil {
+			holders, refs := holders(r.Module.Name)
+			u := wire.Unload{Module: r.Module.Name, Cycle: r.Cycle, Errno: errnoName(err), Holders: holders, RefCnt: refs, Jiffies: jiffies()}
+			return errors.Join(c.out.Send(l), c.out.Send(w), c.out.Send(u),
+				fail(wire.ReasonUnloadFailed, fmt.Errorf("walk step %d: unload %s: %w: %s", r.Step, u.Module, err, inUseBy(u))))
+		}
+	}
+	w.End = jiffies()
+	l.End = w.End
+	if err := c.out.Send(l); err != nil {
+		return err
+	}
+	if err := c.out.Send(w); err != nil {
+		return err
+	}
+	if !w.Injected && l.Errno != "" {
+		return fail(wire.ReasonLoadFailed, fmt.Errorf("walk step %d: load %s without a fault: %s", r.Step, r.Module.Name, l.Errno))
+	}
+	return nil
+}
+
+// insertFailing arms fail-nth around finit_module. Between the two writes there
+// is nothing but raw system calls: fail-nth counts every allocation of this
+// thread, and the Go runtime must not make one.
+func (c *worker) insertFailing(r request) (wire.WalkStep, wire.Load) {
+	m := r.Module
+	w := wire.WalkStep{N: r.Step, PID: unix.Getpid(), Begin: jiffies()}
+	l := wire.Load{Module: m.Name, UnderTest: m.UnderTest, Cycle: r.Cycle, PID: w.PID, Begin: w.Begin}
+	file, err := unix.Open(m.File, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(file)
+		var left int
+		left, err = failNth(r.Step, func() error { return unix.FinitModule(file, m.Params, 0) })
+		w.Injected = left == 0
+	}
+	if err != nil {
+		w.Errno = errnoName(err)
+		l.Errno = w.Errno
+	}
+	return w, l
+}
+
+// failNth runs f with the n-th allocation of this thread failing, and returns
+// what is left of n: 0 means that it did fail.
+func failNth(n int, f func() error) (int, error) {
+	fd, err := unix.Open("/proc/thread-self/fail-nth", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("fail-nth: %w", err)
+	}
+	defer unix.Close(fd)
+	var left [16]byte
+	if _, err := unix.Pwrite(fd, []byte(strconv.Itoa(n)), 0); err != nil {
+		return -1, fmt.Errorf("fail-nth: %w", err)
+	}
+	ferr := f()
+	got, err := unix.Pread(fd, left[:], 0)
+	_, _ = unix.Pwrite(fd, []byte("0"), 0) // the thread ends anyway
+	if err != nil {
+		return -1, fmt.Errorf("fail-nth: %w", err)
+	}
+	rest, err := strconv.Atoi(string(left[:max(got-1, 0)])) // a line
+	if err != nil {
+		return -1, fmt.Errorf("fail-nth: %q", left[:got])
+	}
+	return rest, ferr
+}
