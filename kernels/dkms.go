@@ -69,7 +69,7 @@ func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Dura
 	case limited.Err() != nil:
 		return nil, usageErr("it must set variables and end", "dkms.conf: did not end within %v", limit)
 	case !bytes.HasPrefix(out.kept, []byte(confMark+"\x00")):
-		return nil, usageErr("it must set variables and go to its end", "dkms.conf: exits before its end%s", lastLine(string(stderr.kept)))
+		return nil, usageErr("it must set variables and go to its end", "dkms.conf: exits before its end%s", firstLine(string(stderr.kept)))
 	case err != nil:
 		return nil, usageErr("", "dkms.conf: %w", err)
 	}
@@ -110,25 +110,18 @@ var safeName = regexp.MustCompile(`^[A-Za-z0-9_+~:][A-Za-z0-9_.+~:-]*$`)
 func (c *dkmsConf) check(stderr string) error {
 	for _, name := range []string{"PACKAGE_NAME", "PACKAGE_VERSION"} {
 		if !safeName.MatchString(c.vars[name]) {
-			return usageErr("see dkms(8)", "dkms.conf: %s is %q%s", name, c.vars[name], lastLine(stderr))
+			return usageErr("see dkms(8)", "dkms.conf: %s is %q%s", name, c.vars[name], firstLine(stderr))
 		}
 	}
 	return nil
 }
 
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return " (" + clipText(last, 200) + ")"
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if line == "" {
+		return ""
 	}
-	return ""
-}
-
-func clipText(s string, most int) string {
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
+	return " (" + line[:min(len(line), 200)] + ")"
 }
 
 // boundedBuffer keeps the first bytes and drops the rest.

@@ -15,7 +15,7 @@ import (
 // few lines, which builds a module of every C file below.
 const moduleMakefile = `
 all modules:
-	@for c in $$(find $(M) -name '*.c'); do $(or $(CC),gcc) $(KCFLAGS) -Werror=implicit-function-declaration -c $$c -o $${c%.c}.ko || exit 1; done
+	@for c in $$(find $(M) -name '*.c'); do $(or $(CC),gcc) $(KCFLAGS) -I$(PWD) -Werror=implicit-function-declaration -c $$c -o $${c%.c}.ko || exit 1; done
 `
 
 // moduleKernel is a kernel to build modules for.
@@ -69,13 +69,13 @@ func TestExternal(t *testing.T) {
 		want, err string
 	}{
 		"kbuild":             {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": m}, want: "m"},
-		"PWD":                {files: map[string]string{"Makefile": "obj-m += m.o\n$(error kbuild does not read it in this test)\n", "m.c": m}, want: "m"},
+		"PWD":                {files: map[string]string{"Makefile": "obj-m += m.o\nccflags-y := -I$(PWD)\n", "local.h": "", "m.c": "#include <local.h>\n" + m}, want: "m"},
 		"dependency":         {files: map[string]string{"Kbuild": "obj-m += m.o n.o\n", "m.c": fakeModule("m", "6.12.7", "n"), "n.c": fakeModule("n", "6.12.7", "")}, want: "n m"},
 		"Makefile":           {files: map[string]string{"Makefile": "ifneq ($(KERNELRELEASE),)\n$(error kbuild only)\nendif\nall:\n\t$(MAKE) -C $(KSRC) M=$(CURDIR)/src modules\n\tcp src/m.ko .\n", "src/m.c": m}, want: "m"},
 		"every name":         {files: map[string]string{"Makefile": "all:\n\ttest -n '$(KDIR)$(FOO)' -a '$(KDIR)' = '$(SYSSRC)' -a '$(KERNEL_SRC)' = '$(KERNELPATH)' -a '$(KERNELDIR)' = '$(KERNEL_DIR)' -a '$(KERNEL_TREE)' = '$(KSRC)'\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
 		"headers made first": {files: map[string]string{"Makefile": "obj-m += m.o\nall: gen.h\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\ngen.h:\n\techo '#define GEN 1' > $@\n", "m.c": "#include \"gen.h\"\n" + m}, want: "m"},
 		"reaches up":         {files: map[string]string{"../common.h": "", "Makefile": "obj-m += m.o\n", "m.c": "#include \"../common.h\"\n" + m}, want: "m"},
-		"does not compile":   {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int f(void) { return g(); }\n"}, err: "m.c:1:23: error: implicit declaration"},
+		"does not compile":   {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int f(void) { return g(); }\n"}, err: "m.c:1:22: error: implicit declaration"},
 		"asks":               {files: map[string]string{"Makefile": "all:\n\t@read -r answer && test $$answer = y\n"}, err: "Error 1"},
 		"builds nothing":     {files: map[string]string{"Makefile": "all:\n"}, err: "builds no module"},
 		"nothing there":      {files: map[string]string{"README": ""}, err: "no dkms.conf, no Kbuild and no Makefile"},
