@@ -3,6 +3,8 @@ package kernels
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/kconfig"
 )
 
 func write(t *testing.T, dir, name, text string) {
@@ -68,6 +72,32 @@ func TestEditedDirectoryIsBuiltIncrementally(t *testing.T) {
 	log, err := os.ReadFile(second.Dir + ".log")
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(string(log), "  CC  "), "only b.c is compiled again:\n%s", log)
+}
+
+func TestKernelWithOneOptionMoreIsBuiltOnTheLast(t *testing.T) {
+	needTools(t)
+	content, sum := tarball(t, fakeKernel(t, t.TempDir(), "6.12.7"))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(content) }))
+	defer server.Close()
+	b, log := testBuilder(t)
+	spec := Spec{Source: server.URL + "/linux.tar#sha256=" + sum, Arch: hostArch(t)}
+	first, err := b.Kernel(t.Context(), spec)
+	require.NoError(t, err)
+
+	more, err := kconfig.FromLines([]string{"CONFIG_MORE=y"}, "kmemgate.yml", []int{4})
+	require.NoError(t, err)
+	spec.Config = []kconfig.Fragment{more}
+	second, err := b.Kernel(t.Context(), spec)
+	require.NoError(t, err)
+	require.NotEqual(t, first.Key, second.Key)
+	require.Contains(t, log.String(), "building on the last build")
+	config, err := os.ReadFile(second.Config)
+	require.NoError(t, err)
+	require.Contains(t, string(config), "CONFIG_MORE=y\n")
+	made, err := os.ReadFile(second.Dir + ".log")
+	require.NoError(t, err)
+	require.NotContains(t, string(made), "  CC  ")
+	require.Equal(t, image(t, first), image(t, second))
 }
 
 // A file that went back to an older state has an older time as well: make

@@ -29,11 +29,22 @@ func (k *kernelBuild) lastFile() string {
 
 const contentFiles = "source.sums" // in an entry: the content it was built from
 
-// remember notes what was built, and that this is the directory's last build.
+// remember notes what was built, and that this is the source's last build.
 func (k *kernelBuild) remember(ctx context.Context) error {
-	if !k.src.local {
-		return nil
+	if k.src.local {
+		if err := k.rememberContent(ctx); err != nil {
+			return err
+		}
 	}
+	if err := renameio.WriteFile(k.lastFile(), []byte(k.key), 0o644); err != nil {
+		return hostErr(err, "build %s", k.src.version)
+	}
+	return nil
+}
+
+// rememberContent notes the content of an edited directory, which must still
+// be what the build's key says.
+func (k *kernelBuild) rememberContent(ctx context.Context) error {
 	now, err := sumContent(ctx, k.src.dir, k.src.content.paths())
 	if err != nil {
 		return hostErr(err, "build %s", k.src.version)
@@ -51,13 +62,10 @@ func (k *kernelBuild) remember(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(k.dir, contentFiles), text.Bytes(), 0o644); err != nil {
 		return hostErr(err, "build %s", k.src.version)
 	}
-	if err := renameio.WriteFile(k.lastFile(), []byte(k.key), 0o644); err != nil {
-		return hostErr(err, "build %s", k.src.version)
-	}
 	return nil
 }
 
-// seed copies the last build of the same directory. That there is none, or
+// seed copies the last build of the same source. That there is none, or
 // that it is damaged or going away, only costs time.
 func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	if _, err := os.Stat(k.build()); err == nil {
@@ -98,7 +106,7 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 		}
 	}
 	if err := os.Rename(tmp, k.build()); err != nil {
-		return hostErr(fmt.Errorf("%w", err), "build directory")
+		return hostErr(err, "build directory")
 	}
 	return nil
 }
@@ -107,6 +115,9 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 // than that build, as after `git stash`, `cp -p` or a checkout by rsync: make
 // goes by times and would keep the wrong object.
 func (k *kernelBuild) outOfOrder(old string) bool {
+	if !k.src.local {
+		return false // what a key of the cache names never changes
+	}
 	sums, err := readContent(filepath.Join(old, contentFiles))
 	if err != nil {
 		return true
