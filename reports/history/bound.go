@@ -1,6 +1,7 @@
 package history
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -21,6 +22,9 @@ const (
 	maxFrames = 16
 	maxCount  = 1 << 40
 )
+
+// ErrReport says that a report is none that a kmemgate writes.
+var ErrReport = errors.New("not a report of kmemgate")
 
 // checkRun refuses what no kmemgate writes.
 func checkRun(r reports.Run) error {

@@ -39,7 +39,7 @@ func (h *History) Add(ctx context.Context, r reports.Report, in Intake) (Added, 
 		in.Night = NightOf(in.Now)
 	}
 	if err := checkReport(r, in); err != nil {
-		return Added{}, fmt.Errorf("report: %w", err)
+		return Added{}, fmt.Errorf("%w: %w", ErrReport, err)
 	}
 	tx, err := h.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -15,8 +15,8 @@ var schema1 string
 // never edited; a change of the schema is one more.
 var migrations = []string{schema1}
 
-// errForeign is a SQLite file of somebody else's, or a newer kmemgate's.
-var errForeign = errors.New("not a history of this kmemgate")
+// ErrForeign is a SQLite file of somebody else's, or a newer kmemgate's.
+var ErrForeign = errors.New("not a history of this kmemgate")
 
 // migrate runs the steps that the file has not seen, all in one transaction:
 // two processes that meet an old file migrate it once, and one that is killed
@@ -57,9 +57,9 @@ func version(ctx context.Context, q querier, steps []string) (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("read: %w", err)
 	case have == 0 && tables > 0:
-		return 0, fmt.Errorf("%w: it has %d tables and no version", errForeign, tables)
+		return 0, fmt.Errorf("%w: it has %d tables and no version", ErrForeign, tables)
 	case have > len(steps):
-		return 0, fmt.Errorf("%w: it has version %d, this kmemgate knows up to %d: use a newer one", errForeign, have, len(steps))
+		return 0, fmt.Errorf("%w: it has version %d, this kmemgate knows up to %d: use a newer one", ErrForeign, have, len(steps))
 	}
 	return have, nil
 }
