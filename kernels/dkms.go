@@ -189,3 +189,9 @@ func (r *driverRun) dkmsEnv() []string {
 		"dkms_tree=" + r.work, "source_tree=" + r.work, "PATH=" + os.Getenv("PATH"),
 	}
 }
+
+// hasDKMSConf: such a driver may do without a Makefile.
+func hasDKMSConf(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "dkms.conf"))
+	return err == nil
+}

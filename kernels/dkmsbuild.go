@@ -122,6 +122,7 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 		if strings.Contains(rest, "-C "+r.k.Build) {
 			args = append(args, "PWD="+build) // as kbuild does it here
 		}
+		args = append(args, r.probing()...)
 		command = Quote(args) + " " + rest
 	}
 	if err := r.run(ctx, build, env[:len(env)-1], []string{"bash", "--norc", "--noprofile", "-c", command}); err != nil {

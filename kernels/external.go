@@ -39,6 +39,9 @@ type externalBuild struct {
 	kind driverKind
 	// confLimit bounds the evaluation of dkms.conf; 0 means dkmsConfLimit.
 	confLimit time.Duration
+	// probe builds as far as it goes, to see all that is missing at once: what no
+	// header declares is left for modpost to miss.
+	probe bool
 }
 
 // driverKind is how a driver wants to be built.
@@ -110,7 +113,7 @@ var kbuildList = regexp.MustCompile(`(?m)^[ \t]*obj-(m|y|\$[({][^)}\n]*[)}])[ \t
 // inspect tells how a directory is built, and which options of its own have to
 // be passed for kbuild to build anything.
 func inspect(dir string) (kind driverKind, own []string, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "dkms.conf")); err == nil {
+	if hasDKMSConf(dir) {
 		return kindDKMS, nil, nil
 	}
 	for _, name := range []string{"Kbuild", "Makefile"} {

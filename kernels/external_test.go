@@ -100,7 +100,7 @@ func TestExternal(t *testing.T) {
 // The debug information names the user's files, whatever the layout of the scratch copy.
 func TestExternalNamesTheUsersFiles(t *testing.T) {
 	b, k := moduleKernel(t)
-	dir := driver(t, map[string]string{"dkms.conf": conf("m", ""), "Makefile": "", "m.c": fakeModule("m", "6.12.7", "")})
+	dir := driver(t, map[string]string{"dkms.conf": conf("m", ""), "m.c": fakeModule("m", "6.12.7", "")})
 	modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Contains(t, sourceFiles(t, modules[0].Path), filepath.Join(dir, "m.c"))
@@ -177,9 +177,6 @@ MAKE_MATCH[2]="^5\."`), "Makefile": "new:\n\t@test '$(KERNELRELEASE)' = 6.12.7\n
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, k := moduleKernel(t)
-			if _, ok := c.files["Makefile"]; !ok {
-				c.files["Makefile"] = ""
-			}
 			dir := driver(t, c.files)
 			before := tree(t, dir)
 			modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
@@ -197,13 +194,13 @@ MAKE_MATCH[2]="^5\."`), "Makefile": "new:\n\t@test '$(KERNELRELEASE)' = 6.12.7\n
 
 func TestDKMSErrorsAreOfTheRightKind(t *testing.T) {
 	b, k := moduleKernel(t)
-	_, err := b.External(t.Context(), k, driver(t, map[string]string{"Makefile": "", "dkms.conf": conf("m", "BUILD_EXCLUSIVE_CONFIG='CONFIG_I2C CONFIG_SPI'")}), ModuleOptions{})
+	_, err := b.External(t.Context(), k, driver(t, map[string]string{"dkms.conf": conf("m", "BUILD_EXCLUSIVE_CONFIG='CONFIG_I2C CONFIG_SPI'")}), ModuleOptions{})
 	var skip *Skip
 	require.ErrorAs(t, err, &skip)
 	require.Equal(t, []string{"I2C", "SPI"}, skip.Options)
 	require.False(t, IsUsage(err))
 
-	_, err = b.External(t.Context(), k, driver(t, map[string]string{"Makefile": "", "dkms.conf": "exit 1"}), ModuleOptions{})
+	_, err = b.External(t.Context(), k, driver(t, map[string]string{"dkms.conf": "exit 1"}), ModuleOptions{})
 	require.True(t, IsUsage(err), "a broken dkms.conf is wrong usage")
 }
 

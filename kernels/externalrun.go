@@ -70,7 +70,7 @@ func (r *driverRun) kbuild(ctx context.Context, dir string) ([]string, error) {
 	// PWD: drivers say -I$(PWD), but a kernel that was built with O= calls make
 	// through a shell in its own directory, which sets the variable anew.
 	args := append(r.chain.makeArgs(r.k.Source, r.k.Build), "M="+dir, "PWD="+dir, "KCFLAGS="+r.cflags())
-	args = append(append(args, r.opts.MakeArgs...), "modules")
+	args = append(append(append(args, r.opts.MakeArgs...), r.probing()...), "modules")
 	if err := r.run(ctx, dir, nil, args); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (r *driverRun) makefile(ctx context.Context, dir string) ([]string, error) 
 	for _, name := range kernelDirNames {
 		args = append(args, name+"="+r.k.Build)
 	}
-	args = append(append(args, r.variables()...), r.opts.MakeArgs...)
+	args = append(append(append(args, r.variables()...), r.opts.MakeArgs...), r.probing()...)
 	if err := r.run(ctx, dir, r.variables(), args); err != nil {
 		return nil, err
 	}
@@ -102,7 +102,18 @@ func (r *driverRun) cflags() string {
 			flags += " -D" + name + "_MODULE=1"
 		}
 	}
+	if r.probe {
+		flags += " -Wno-error -Wno-error=implicit-function-declaration -Wno-error=implicit-int -Wno-error=int-conversion"
+	}
 	return flags
+}
+
+// probing has make go on after errors, and modpost warn.
+func (r *driverRun) probing() []string {
+	if !r.probe {
+		return nil
+	}
+	return []string{"-k", "KBUILD_MODPOST_WARN=1"}
 }
 
 // variables are what the kernel's Makefile must know, however it is called.
@@ -128,11 +139,17 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 		if printed += len(text) + 1; printed > maxBuildOutput {
 			stop(fmt.Errorf("printed more than %d MB: does it wait for an answer?", maxBuildOutput>>20))
 		}
+		if r.probe {
+			text = strings.Replace(text, "WARNING: modpost: ", "ERROR: modpost: ", 1)
+		}
 		said.line(relativeTo(r.work, relativeTo(dir, relativeTo(r.k.Source, text))))
 	}
 	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.moduleBuild.log, Line: line}
 	fmt.Fprintf(r.log, "+ cd %s && %s\n", Quote([]string{dir}), Quote(args))
 	err := c.Run(ctx)
+	if err == nil && r.probe && len(said.Undefined) > 0 {
+		err = errors.New("modpost warned")
+	}
 	if err == nil {
 		return nil
 	}

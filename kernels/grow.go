@@ -34,6 +34,18 @@ func (n needs) empty() bool {
 	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions) == 0
 }
 
+func (n needs) and(more needs) needs {
+	both := func(a, b []string) []string {
+		all := slices.Concat(a, b)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	return needs{
+		symbols: both(n.symbols, more.symbols), members: both(n.members, more.members),
+		options: both(n.options, more.options), ownOptions: both(n.ownOptions, more.ownOptions),
+	}
+}
+
 var (
 	// Example: foo.c:3:1: error: type defaults to 'int' in declaration of 'module_i2c_driver'
 	macroUndefined = regexp.MustCompile(`type defaults to [‘'"]int[’'"] in declaration of [‘'"]([A-Za-z0-9_]+)`)

@@ -150,6 +150,7 @@ func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
 			if missing = needsOfError(failed); missing.empty() {
 				return nil, failed
 			}
+			missing = missing.and(g.probe(ctx, d.Kernel))
 		}
 		added, unresolved, err := g.find(d.Kernel, missing)
 		if err != nil {
@@ -179,6 +180,22 @@ func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
 func (g *growth) named() (needs, error) {
 	_, own, err := inspect(g.dir)
 	return needs{ownOptions: own}, err
+}
+
+// probe builds the driver as far as it goes: a compiler stops before modpost
+// gets to say what it misses, and each round is a kernel.
+func (g *growth) probe(ctx context.Context, k *Kernel) needs {
+	e, err := g.b.planExternal(ctx, k, g.dir, g.opts)
+	if err != nil {
+		return needs{}
+	}
+	scratch, err := os.MkdirTemp(filepath.Dir(k.Dir), "probe-")
+	if err != nil {
+		return needs{}
+	}
+	defer os.RemoveAll(scratch)
+	e.probe, e.log = true, filepath.Join(scratch, "log")
+	return needsOfError(e.make(ctx, filepath.Join(scratch, "entry")))
 }
 
 // needsOfError is what an error of External says that the kernel lacks.

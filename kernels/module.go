@@ -88,7 +88,7 @@ func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts M
 	if err != nil {
 		return nil, err
 	}
-	if !hasMakefile(abs) {
+	if !hasMakefile(abs) && !hasDKMSConf(abs) {
 		return nil, usageErr("name the directory of a kernel module", "driver %s: no Kbuild and no Makefile", dir)
 	}
 	root := abs
