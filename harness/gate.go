@@ -193,9 +193,20 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 		return reports.Run{}, err
 	}
 	run := reports.Judge(capture, g.policy(c.scenario, dir))
+	// A driver that does not load and unload as it is has no error paths to walk.
+	if run.Verdict != reports.None && run.Verdict != reports.Skipped && walks(c.scenario) {
+		pieces, err := g.walkErrorPaths(ctx, c, dir)
+		if err != nil {
+			return run, err
+		}
+		run = reports.MergeWalk(run, pieces)
+	}
 	g.status("%s %s %s: %s, %.1f s", run.Kernel, run.Arch, run.Scenario, run.Verdict, time.Since(start).Seconds())
 	return run, nil
 }
+
+// walks tells whether the scenario's error paths are to be walked.
+func walks(s *scenarios.Scenario) bool { return s.ErrorPaths != "" && s.ErrorPaths != "false" }
 
 func (g *Gate) policy(s *scenarios.Scenario, dir string) reports.Policy {
 	p := reports.Policy{

@@ -22,13 +22,20 @@ func (g *Gate) capture(ctx context.Context, c cell) (*reports.Capture, string, e
 	if err != nil {
 		return nil, "", err
 	}
+	return capture, dir, g.describe(c, capture, dir)
+}
+
+// describe adds what the guest did not know of itself, and writes the capture.
+func (g *Gate) describe(c cell, capture *reports.Capture, dir string) (err error) {
 	capture.Scenario = c.scenario.Name
 	capture.SourceDir = c.sourceDir()
 	capture.Command = reproduce(c)
+	capture.Modules = c.capturedModules()
+	capture.Dir = dir
 	if capture.RunDir, err = filepath.Rel(g.Out, dir); err != nil {
-		return nil, "", fmt.Errorf("run folder: %w", err)
+		return fmt.Errorf("run folder: %w", err)
 	}
-	return capture, dir, reports.WriteCapture(dir, capture)
+	return reports.WriteCapture(dir, capture)
 }
 
 // sourceDir is what the file names in leaks are relative to.
@@ -76,7 +83,6 @@ func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capt
 		capture.Before = []byte{} // read, and nothing was there: not the same as not read
 	}
 	capture.Control = controlled.Last
-	capture.Modules = c.capturedModules()
 	capture.KeptLoaded = job.KeepLoaded
 	if capture.Reason == "" && controlled.Reason != "" {
 		capture.Reason, capture.Detail = controlled.Reason, "in the control run: "+controlled.Detail
@@ -105,7 +111,7 @@ func (g *Gate) runPair(ctx context.Context, m Machine, job, control guestJob, op
 // starter is how guests of this machine are started: as clones of a template
 // where the clock is warped, booted cold where it is real and every run is
 // different anyway.
-func (g *Gate) starter(ctx context.Context, m Machine) (func(context.Context, []byte, RunOptions) (*reports.Capture, error), error) {
+func (g *Gate) starter(ctx context.Context, m Machine) (startFunc, error) {
 	if m.Clock == ClockReal {
 		return func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
 			return g.Host.Boot(ctx, m, job, opt)
