@@ -49,7 +49,7 @@ func child(args []string) int {
 	if err := json.Unmarshal([]byte(args[1]), &r); err != nil {
 		return childBroken
 	}
-	c := &worker{out: wire.NewWriter(port(childPort)), log: &kernelLog{}}
+	c := &worker{out: wire.NewWriter(port(childPort)), log: openKernelLog()}
 	c.log.skip()
 	verbs := map[string]func(request) error{
 		verbLoad: c.load, verbUnload: c.unload, verbCanary: c.canary, verbWalk: c.walkStep,

@@ -25,7 +25,7 @@ func (a *agent) exercise(cycle int) error {
 		return nil
 	}
 	script := filepath.Join(jobDir, a.job.Exercise)
-	status, late, err := a.runScript(script, cycle, false)
+	_, status, late, err := a.runScript(script, cycle, false)
 	reap()
 	if err != nil {
 		return err
@@ -54,10 +54,10 @@ func (a *agent) exercise(cycle int) error {
 // runScript runs the script to its end, or to the limit of guest time. With
 // failing, it descends from a thread that is marked to have allocations fail;
 // the agent's own thread is marked for the fork alone.
-func (a *agent) runScript(script string, cycle int, failing bool) (status unix.WaitStatus, late bool, err error) {
+func (a *agent) runScript(script string, cycle int, failing bool) (pid int, status unix.WaitStatus, late bool, err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return 0, false, fmt.Errorf("pipe: %w", err)
+		return 0, 0, false, fmt.Errorf("pipe: %w", err)
 	}
 	defer unix.Close(pipe[0])
 	null := nullInput()
@@ -65,7 +65,7 @@ func (a *agent) runScript(script string, cycle int, failing bool) (status unix.W
 	if failing {
 		setMakeItFail("1")
 	}
-	pid, err := syscall.ForkExec("/bin/sh", []string{"/bin/sh", script}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec("/bin/sh", []string{"/bin/sh", script}, &syscall.ProcAttr{
 		Dir:   jobDir,
 		Env:   append(syscall.Environ(), fmt.Sprintf("KMEMGATE_CYCLE=%d", cycle)),
 		Files: []uintptr{uintptr(null), uintptr(pipe[1]), uintptr(pipe[1])},
@@ -76,18 +76,18 @@ func (a *agent) runScript(script string, cycle int, failing bool) (status unix.W
 	}
 	unix.Close(pipe[1])
 	if err != nil {
-		return 0, false, memory(fmt.Errorf("%w: /bin/sh: %w (is the userland archive there?)", errNotStarted, err))
+		return 0, 0, false, memory(fmt.Errorf("%w: /bin/sh: %w (is the userland archive there?)", errNotStarted, err))
 	}
 	deadline := uptime() + a.limit
 	status, ended := a.collect(pid, pipe[0], deadline)
 	if ended {
-		return status, false, nil
+		return pid, status, false, nil
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
 	if status, ended = waitUntil(pid, uptime()+2*time.Second); !ended {
-		return 0, true, fail(wire.ReasonExerciseHang, fmt.Errorf("exercise: still in the kernel after %v of guest time, not even ended by SIGKILL", a.limit))
+		return pid, 0, true, fail(wire.ReasonExerciseHang, fmt.Errorf("exercise: still in the kernel after %v of guest time, not even ended by SIGKILL", a.limit))
 	}
-	return status, true, nil
+	return pid, status, true, nil
 }
 
 // collect keeps the script's output until the script itself has ended: what it

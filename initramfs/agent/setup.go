@@ -42,7 +42,7 @@ func (a *agent) setUp() error {
 	}
 	os.Setenv("PATH", "/bin:/bbin:/sbin:/usr/bin:/usr/sbin:"+jobDir)
 	os.Setenv("HOME", "/")
-	a.log = &kernelLog{}
+	a.log = openKernelLog()
 	port, err := openPort()
 	if err != nil {
 		return err

@@ -45,8 +45,9 @@ func (a *agent) exerciseFailing(counter *intervalCounter, n int) (wire.WalkStep,
 	if err := counter.arm(n); err != nil {
 		return step, fail(wire.ReasonAgent, err)
 	}
-	status, late, err := a.runScript(filepath.Join(jobDir, a.job.Exercise), n, true)
+	pid, status, late, err := a.runScript(filepath.Join(jobDir, a.job.Exercise), n, true)
 	reap()
+	step.PID = pid
 	step.Injected, step.End = counter.disarm(), jiffies()
 	switch {
 	case err != nil && !errors.Is(err, errNotStarted):
