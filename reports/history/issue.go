@@ -31,9 +31,10 @@ func keyOf(i Issue) (key, state string, ok bool) {
 	return last[1], last[2], true
 }
 
-// IssueTitle is the title of the issue about a leak.
+// IssueTitle is the title of the issue about a leak. Trackers take titles for
+// plain text, but for mentions.
 func IssueTitle(l Leak) string {
-	return fmt.Sprintf("%s (%s, %s)", escapeMarkdown(l.Title), escapeMarkdown(l.Scenario), escapeMarkdown(l.Line))
+	return strings.ReplaceAll(fmt.Sprintf("%s (%s, %s)", l.Title, l.Scenario, l.Line), "@", "@\u200d")
 }
 
 // IssueBody is the text of the issue about a leak, in GitHub's Markdown. Names

@@ -81,8 +81,8 @@ type cell struct {
 func (h *History) cellsOf(ctx context.Context, n Night) ([]cell, error) {
 	return list(ctx, h.db, func(rows *sql.Rows) (c cell, err error) {
 		return c, rows.Scan(&c.id, &c.Scenario, &c.Line, &c.Arch)
-	}, `SELECT c.id, c.scenario, c.line, c.arch FROM (SELECT DISTINCT cell FROM runs WHERE night = ?) r
-		JOIN cells c ON c.id = r.cell ORDER BY c.scenario, c.line, c.arch`, n.id)
+	}, `SELECT c.id, c.scenario, c.line, c.arch FROM (SELECT DISTINCT cell FROM runs WHERE night = ?) tonight
+		JOIN cells c ON c.id = tonight.cell ORDER BY c.scenario, c.line, c.arch`, n.id)
 }
 
 func (h *History) slower(ctx context.Context, c cell, night Night, since int64) (Slowdown, bool, error) {
