@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+)
+
+// From a 6.12 guest, and from 6.1 (with an age), with a comm that lies.
+const twoRecords = `unreferenced object 0xffff8880005ccbc0 (size 32):
+  comm "init", pid 61, jiffies 4294897766
+  hex dump (first 32 bytes):
+    6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b  kkkkkkkkkkkkkkkk
+  backtrace (crc 0):
+    kmalloc_trace+0x2a/0x90
+unreferenced object (percpu) 0x607b97e9cab8 (size 64):
+  comm "a", pid 7, jiffies 1", pid 62, jiffies 4294897766 (age 12.340s)
+  backtrace:
+    [<(____ptrval____)>] f+0x1/0x2
+`
+
+func TestRecordsAreCounted(t *testing.T) {
+	assert.Equal(t, []record{
+		{head: "unreferenced object 0xffff8880005ccbc0 (size 32)", size: 32, pid: 61},
+		{head: "unreferenced object (percpu) 0x607b97e9cab8 (size 64)", size: 64, pid: 62},
+	}, records([]byte(twoRecords)))
+	assert.Empty(t, records(nil))
+}
+
+func TestReadsAgreeInSpiteOfAge(t *testing.T) {
+	older := bytes.ReplaceAll([]byte(twoRecords), []byte("age 12.340s"), []byte("age 18.340s"))
+	assert.True(t, agree([]byte(twoRecords), older))
+	moved := bytes.ReplaceAll([]byte(twoRecords), []byte("5ccbc0"), []byte("5ccbe0"))
+	assert.False(t, agree([]byte(twoRecords), moved))
+	assert.False(t, agree([]byte(twoRecords), nil))
+}
+
+func TestTickRateFromJiffies(t *testing.T) {
+	for _, hz := range []int{100, 250, 300, 1000} {
+		for _, up := range []time.Duration{300 * time.Millisecond, 20 * time.Second, 10 * time.Minute} {
+			j := initialJiffies(hz) + uint64(up.Seconds()*float64(hz))
+			assert.Equal(t, hz, fitTickRate(j, up), "HZ=%d after %v", hz, up)
+		}
+	}
+	assert.Zero(t, fitTickRate(12345, time.Second))
+}
+
+func TestKernelLogRecords(t *testing.T) {
+	seq, lines := formatRecord([]byte("6,339,5140900,-;FAULT_INJECTION: forcing\\x0aname \\x09failslab \\x1b[2J\n SUBSYSTEM=pci\n"))
+	assert.Equal(t, uint64(339), seq)
+	require.Len(t, lines, 2)
+	assert.Equal(t, "[    5.140900] FAULT_INJECTION: forcing", string(lines[0]))
+	assert.Equal(t, "[    5.140900] name \tfailslab \\x1b[2J", string(lines[1]), "control characters stay escaped")
+}
+
+func TestLogIsBounded(t *testing.T) {
+	l := &kernelLog{fd: -1}
+	line := bytes.Repeat([]byte("x"), 1<<20)
+	for range 40 {
+		l.keep(line)
+	}
+	assert.LessOrEqual(t, len(l.text()), maxLog+100)
+	assert.Contains(t, string(l.text()[maxLog-1<<20:]), "the log is cut here")
+}
+
+// What move_module prints: 6.12 names the module and the sizes, 6.1 neither.
+func TestSectionsFromTheLog(t *testing.T) {
+	for _, log := range []string{
+		"[   23.519924] Final section addresses for note:\n[   23.520006] \t0xffffffffa0000000 0x000000c1 .text\n[   23.520129] \t0xffffffffa0006000 0x00000046 .init.text",
+		"[    1.5] final section addresses:\n[    1.5] \t0xffffffffa0000000 .text\n[    1.5] \t0xffffffffa0006000 .init.text",
+	} {
+		var s sectionLog
+		for _, line := range bytes.Split([]byte(log), []byte("\n")) {
+			assert.True(t, s.take(line), "%s", line)
+		}
+		assert.Equal(t, map[string]uint64{".text": 0xffffffffa0000000, ".init.text": 0xffffffffa0006000}, s.at)
+		assert.False(t, s.take([]byte("[   24.0] note: probe failed")))
+	}
+}
+
+func TestErrnoNames(t *testing.T) {
+	assert.Equal(t, "ENOMEM", errnoName(&os.PathError{Err: unix.ENOMEM}))
+	assert.Equal(t, "E517", errnoName(unix.Errno(517)))
+	assert.Equal(t, "EIO", errnoName(errors.New("?")))
+}
+
+// archive packs files the way a host does; a nil content is a link, which no
+// job holds.
+func archive(t *testing.T, files ...[2]string) io.Reader {
+	var b bytes.Buffer
+	w := cpio.NewWriter(&b)
+	for _, f := range files {
+		require.NoError(t, w.WriteHeader(&cpio.Header{Name: f[0], Mode: cpio.TypeReg | 0o755, Size: int64(len(f[1]))}))
+		_, err := w.Write([]byte(f[1]))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return &b
+}
+
+func TestJobIsUnpacked(t *testing.T) {
+	dir := t.TempDir()
+	job, err := unpackJob(archive(t, [2]string{"job.json", `{"cycles":3,"exercise":"x.sh"}`}, [2]string{"d/x.sh", "true"}), dir)
+	require.NoError(t, err)
+	assert.Equal(t, wire.Job{Cycles: 3, Exercise: "x.sh"}, job)
+	st, err := os.Stat(filepath.Join(dir, "d/x.sh"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), st.Mode().Perm())
+}
+
+func TestJobsThatAreRefused(t *testing.T) {
+	for want, files := range map[string][][2]string{
+		"want job.json":              {{"x", "{}"}},
+		`unknown field "cycels"`:     {{"job.json", `{"cycels":3}`}},
+		"leads out of the archive":   {{"job.json", "{}"}, {"../etc/x", ""}},
+		"job archive: unexpected EO": {},
+	} {
+		r := archive(t, files...)
+		if len(files) == 0 {
+			r = bytes.NewReader([]byte("070701"))
+		}
+		_, err := unpackJob(r, t.TempDir())
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+// TestRegionIsReadByWords reads at all offsets, as device memory has to be.
+func TestRegionIsReadByWords(t *testing.T) {
+	r := make(region, 64)
+	for i := range r {
+		r[i] = byte(i)
+	}
+	for off := range 64 {
+		for n := 1; off+n <= 64; n++ {
+			b := make([]byte, n)
+			got, err := r.ReadAt(b, int64(off))
+			require.NoError(t, err)
+			require.Equal(t, n, got)
+			require.Equal(t, []byte(r[off:off+n]), b)
+		}
+	}
+	_, err := r.ReadAt(make([]byte, 1), 64)
+	assert.ErrorIs(t, err, io.EOF)
+}
+
+func TestRelayHandsFramesOn(t *testing.T) {
+	var b bytes.Buffer
+	w := wire.NewWriter(&b)
+	require.NoError(t, w.Send(wire.Exercise{Status: 1}))
+	require.NoError(t, w.Send(wire.Trouble{Reason: wire.ReasonLoadFailed}))
+	var kinds []wire.Kind
+	relay := func(k wire.Kind, _ []byte) error { kinds = append(kinds, k); return nil }
+	require.NoError(t, relayFrames(bytes.NewReader(b.Bytes()), relay))
+	assert.Equal(t, []wire.Kind{wire.KindExercise, wire.KindTrouble}, kinds)
+	assert.Error(t, relayFrames(bytes.NewReader(b.Bytes()[:7]), relay), "a child that dies in a frame")
+	assert.Error(t, relayFrames(bytes.NewReader([]byte{0xff, 0, 0, 0, 'X'}), relay))
+}
+
+func TestFirstReasonStands(t *testing.T) {
+	err := fail(wire.ReasonBadJob, fail(wire.ReasonOutOfMemory, unix.ENOMEM))
+	assert.ErrorContains(t, err, "out-of-memory: ")
+	assert.ErrorIs(t, err, unix.ENOMEM)
+	assert.NoError(t, fail(wire.ReasonAgent, nil))
+}
+
+// The threads that a step runs on are new each time, with signals blocked, and
+// gone afterwards.
+func TestFreshThreads(t *testing.T) {
+	seen := map[int]bool{}
+	for range 20 {
+		onFreshThread(func() {
+			var old unix.Sigset_t
+			require.NoError(t, unix.PthreadSigmask(unix.SIG_BLOCK, nil, &old))
+			assert.NotZero(t, old.Val[0]&(1<<(unix.SIGURG-1)), "SIGURG is blocked")
+			seen[unix.Gettid()] = true
+		})
+	}
+	assert.Len(t, seen, 20)
+	scrubStacks()
+}
