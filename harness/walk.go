@@ -38,7 +38,13 @@ type walk struct {
 	mu   sync.Mutex
 	next int // the first step that nobody has taken yet
 	end  int // the first step that meets no fault; walkBound+1 until it is known
-	runs []reports.Run
+	runs []walkedPiece
+}
+
+// walkedPiece is the judgement of the steps that one guest walked.
+type walkedPiece struct {
+	from int
+	run  reports.Run
 }
 
 // startFunc starts a guest with a job and gathers its answer.
@@ -59,7 +65,20 @@ func (g *Gate) walkErrorPaths(ctx context.Context, c cell, dir string) ([]report
 	for range g.jobs() {
 		group.Go(func() error { return w.work(ctx) })
 	}
-	return w.runs, group.Wait()
+	err = group.Wait()
+	return w.judged(), err
+}
+
+// judged are the pieces that lie before the walk's end: another clone may have
+// begun one behind it before the end was known.
+func (w *walk) judged() []reports.Run {
+	var runs []reports.Run
+	for _, p := range w.runs {
+		if p.from <= w.end {
+			runs = append(runs, p.run)
+		}
+	}
+	return runs
 }
 
 // work walks piece after piece until there is none left.
@@ -100,11 +119,11 @@ func (w *walk) piece(ctx context.Context, from, to int) error {
 	}
 	deadly, died := lastStep(capture)
 	if !died {
-		w.keep(capture)
+		w.keep(capture, from)
 		return nil
 	}
 	capture.Walk.Steps = []reports.WalkStep{deadly}
-	w.keep(capture)
+	w.keep(capture, deadly.N)
 	if err := w.piece(ctx, from, deadly.N-1); err != nil {
 		return err
 	}
@@ -146,11 +165,11 @@ func (w *walk) guest(ctx context.Context, from, to int) (*reports.Capture, error
 }
 
 // keep judges a guest's steps, and learns from them where the walk ends.
-func (w *walk) keep(c *reports.Capture) {
+func (w *walk) keep(c *reports.Capture, from int) {
 	run := reports.Judge(c, w.gate.policy(w.cell.scenario, c.Dir))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.runs = append(w.runs, run)
+	w.runs = append(w.runs, walkedPiece{from, run})
 	s, died := lastStep(c)
 	if !died && !s.Injected { // met no fault, or the guest never walked
 		w.end = min(w.end, max(s.N, 1))
