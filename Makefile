@@ -45,7 +45,7 @@ scenarios: build
 
 lint:
 	$(TOOL) golangci-lint run ./...
-	$(TOOL) actionlint
+	go tool -modfile=.github/tools/actionlint/go.mod actionlint
 	gofmt -l . | (! grep .)
 	go mod tidy -diff
 
