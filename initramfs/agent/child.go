@@ -113,6 +113,7 @@ func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind,
 	status, ended := waitUntil(pid, max(deadline, uptime()+2*time.Second))
 	switch {
 	case !ended:
+		logBlocked()
 		return pid, fail(hang, fmt.Errorf("%s %s: still in the kernel after %v of guest time, not even killed by SIGKILL", verb, r.Module.Name, a.limit))
 	case errors.Is(relayErr, errLate):
 		return pid, fail(hang, fmt.Errorf("%s %s: not done within %v of guest time", verb, r.Module.Name, a.limit))
@@ -127,6 +128,10 @@ func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind,
 	}
 	return pid, nil
 }
+
+// logBlocked has the kernel log the stacks of all tasks that are blocked: where
+// a module hangs (sysrq w, Documentation/admin-guide/sysrq.rst).
+func logBlocked() { _, _ = writeFile("/proc/sysrq-trigger", "w") }
 
 // memory gives ENOMEM its own reason.
 func memory(err error) error {

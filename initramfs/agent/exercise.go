@@ -85,6 +85,7 @@ func (a *agent) runScript(script string, cycle int, failing bool) (pid int, stat
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
 	if status, ended = waitUntil(pid, uptime()+2*time.Second); !ended {
+		logBlocked()
 		return pid, 0, true, fail(wire.ReasonExerciseHang, fmt.Errorf("exercise: still in the kernel after %v of guest time, not even ended by SIGKILL", a.limit))
 	}
 	return pid, status, true, nil

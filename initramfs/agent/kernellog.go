@@ -127,12 +127,13 @@ func unescape(s []byte) []byte {
 	return out
 }
 
-// mark writes a line of ours into the kernel's log.
+// mark writes a line of ours into the kernel's log. Without its newline the
+// record would stay open, and show up in the log of whoever reads next.
 func mark(format string, args ...any) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "<5>kmemgate: "+format, args...)
+	fmt.Fprintf(f, "<5>kmemgate: "+format+"\n", args...)
 }

@@ -61,9 +61,9 @@ func (c *worker) refusal(m wire.JobModule, err error) (map[string]uint64, error)
 	})
 	said = said[max(0, len(said)-5):]
 	if len(said) == 0 {
-		return addresses.at, fmt.Errorf("load %s: %w", m.Name, err)
+		return addresses.at, fmt.Errorf("load %s: %s: %w", m.Name, errnoName(err), err)
 	}
-	return addresses.at, fmt.Errorf("load %s: %w: the kernel's last words:\n%s", m.Name, err, bytes.Join(said, []byte("\n")))
+	return addresses.at, fmt.Errorf("load %s: %s: %w: the kernel's last words:\n%s", m.Name, errnoName(err), err, bytes.Join(said, []byte("\n")))
 }
 
 // sectionLog gathers what move_module prints under dynamic debug
