@@ -30,7 +30,7 @@ func fill(tb testing.TB, n int) *History {
 		fmt.Sprintf("INSERT INTO cells (id, scenario, line, arch) "+count+"SELECT i+1, 's'||(i/4), '6.'||(i%%2), iif(i%%4<2,'x86_64','arm64') FROM n", 1000),
 		fmt.Sprintf("INSERT INTO builds "+count+"SELECT i+1, '6.12.'||i, i+1, 'x86_64', '', '', '', 'c'||i FROM n", n/2000),
 		fmt.Sprintf("INSERT INTO signatures "+count+"SELECT i+1, 'sig'||i, 'memory leak in f'||i, 'object', 'f'||i, '', '', 0, 64, '[]', '' FROM n", 300),
-		fmt.Sprintf("INSERT INTO runs "+count+`SELECT i+1, randomblob(32), i%%1000+1, i/2000+1, i/2000+1, %d + i/2000*86400000 + i%%2000,
+		fmt.Sprintf("INSERT INTO runs "+count+`SELECT i+1, CAST(printf('%%032d', i) AS BLOB), i%%1000+1, i/2000+1, i/2000+1, %d + i/2000*86400000 + i%%2000,
 			iif(i%%10=3,'leaks','clean'), '', '', 3.0 + i%%7/10.0, 0, 0, '' FROM n`, n, at),
 		fmt.Sprintf("INSERT INTO sightings "+count+"SELECT i+1, i/10%%300+1, 'new', 1, 64 FROM n WHERE i%%10=3", n),
 		`INSERT INTO tracks SELECT r.cell, s.signature, min(r.id), min(r.at), max(r.id), max(r.at), count(*)
