@@ -93,3 +93,12 @@ func TestCheckListsAStatusThatIsNotNew(t *testing.T) {
 	require.Empty(t, e.Check(Observed{Verdict: "clean", Leaks: []ObservedLeak{{Function: "f", Status: "suppressed"}}}))
 	require.Len(t, e.Check(Observed{Verdict: "clean"}), 1)
 }
+
+func TestCheckOfNoVerdictComparesListedLeaksOnly(t *testing.T) {
+	o := Observed{Verdict: "none", Reason: "panic", Detail: "at boot", Leaks: []ObservedLeak{{Function: "g"}}}
+	e := Expectation{Verdict: "none", Reason: "panic", Detail: []string{"^at"}}
+	require.Empty(t, e.Check(o))
+	e.Detail = []string{"^boot"}
+	e.Leaks = []ExpectedLeak{{Function: "f"}}
+	require.Len(t, e.Check(o), 3)
+}

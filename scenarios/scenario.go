@@ -78,6 +78,7 @@ type Expectation struct {
 	Arches  []string       `yaml:"arches"`  // empty: all
 	Verdict string         `yaml:"verdict"`
 	Reason  string         `yaml:"reason"` // for none and skipped: a word of the report's reason
+	Detail  []string       `yaml:"detail"` // regular expressions, each must match a line of the reason's detail
 	Leaks   []ExpectedLeak `yaml:"leaks"`
 	Dmesg   []string       `yaml:"dmesg"`    // regular expressions, each must match a line
 	NoDmesg []string       `yaml:"no_dmesg"` // none of these may match a line

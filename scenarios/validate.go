@@ -212,6 +212,7 @@ func (d *document) expectation(at string, e Expectation) {
 			d.errorf(item(at+".leaks", i), "a number below zero; leave it out where it does not matter")
 		}
 	}
+	d.patterns(at+".detail", e.Detail)
 	d.patterns(at+".dmesg", e.Dmesg)
 	d.patterns(at+".no_dmesg", e.NoDmesg)
 	d.patterns(at+".output", e.Output)

@@ -12,23 +12,21 @@ struct node {
 	unsigned long word[6];
 };
 
-static noinline struct node *grow_tree(int levels)
-{
-	struct node *n = kzalloc(sizeof(*n), GFP_KERNEL);
-
-	if (n && levels > 1) {
-		WRITE_ONCE(n->child[0], grow_tree(levels - 1));
-		WRITE_ONCE(n->child[1], grow_tree(levels - 1));
-	}
-	return n;
-}
-
 static noinline void lose_tree(void)
 {
-	struct node *root = grow_tree(3);
+	struct node *n[7];
+	int i;
 
-	if (root)
-		WRITE_ONCE(root->word[0], 1); /* leaks root and what hangs on it */
+	for (i = 6; i >= 0; i--) {
+		n[i] = kzalloc(sizeof(*n[i]), GFP_KERNEL);
+		if (!n[i])
+			break;
+		if (2 * i + 2 < 7) {
+			WRITE_ONCE(n[i]->child[0], n[2 * i + 1]);
+			WRITE_ONCE(n[i]->child[1], n[2 * i + 2]);
+		}
+	}
+	/* leaks n[0], the root, and what hangs on it */
 }
 
 static int __init algo_orphan_tree_init(void)

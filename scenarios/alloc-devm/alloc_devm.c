@@ -9,7 +9,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-static int lose_device(void)
+static noinline int lose_device(void)
 {
 	struct device *dev = root_device_register("alloc_devm");
 	unsigned long *p;

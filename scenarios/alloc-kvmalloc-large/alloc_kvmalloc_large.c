@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * alloc_kvmalloc_large: 6 MB from kvmalloc: more than kmalloc can give, so it
- * comes from vmalloc.
+ * alloc_kvmalloc_large: 4 MB and a page from kvmalloc: more than kmalloc can
+ * give, so it comes from vmalloc.
  */
 #include <linux/init.h>
 #include <linux/kernel.h>
@@ -12,7 +12,7 @@
 
 static noinline int lose_kvmalloc(void)
 {
-	unsigned long *p = kvmalloc(6 * SZ_1M, GFP_KERNEL);
+	unsigned long *p = kvmalloc(SZ_4M + PAGE_SIZE, GFP_KERNEL);
 
 	if (!p)
 		return -ENOMEM;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * boot_default_off: one object, lost at once: what a kernel with a working
+ * kmemleak reports.
+ */
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+static noinline void lose_one(void)
+{
+	unsigned long *p = kzalloc(64, GFP_KERNEL);
+
+	if (p)
+		WRITE_ONCE(*p, 1); /* leaks p */
+}
+
+static int __init boot_default_off_init(void)
+{
+	lose_one();
+	return 0;
+}
+module_init(boot_default_off_init);
+
+static void __exit boot_default_off_exit(void)
+{
+}
+module_exit(boot_default_off_exit);
+
+MODULE_DESCRIPTION("A lone orphan");
+MODULE_LICENSE("GPL");
