@@ -28,7 +28,7 @@ const CanaryPath = "lib/kmemgate/kmemleak-test.ko"
 // a freed vm_struct, whose address the canary's first vmalloc got (measured).
 const KernelArgs = "kmemleak=on no_hash_pointers nokaslr init_on_alloc=1"
 
-// Prebuilt, where set, holds agent-ARCH.cpio and userland-ARCH.cpio: a release
+// Prebuilt holds, where it is set, agent-ARCH.cpio and userland-ARCH.cpio: a release
 // carries them, so that its users need no Go toolchain (build tag
 // kmemgate_prebuilt).
 var Prebuilt fs.FS

@@ -125,7 +125,7 @@ func (e *Expr) value(get func(string) string) string {
 	return "n"
 }
 
-var errTooDeep = errors.New("needs too many other options; set it by hand in kconfig:")
+var errTooDeep = errors.New("needs too many other options; set it by hand, under kconfig in kmemgate.yml")
 
 // enable turns one option on, with all it takes.
 func (s *solver) enable(name string, depth int) error {

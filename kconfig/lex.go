@@ -29,7 +29,7 @@ func tokenize(line string, vars map[string]string) ([]token, error) {
 	for i := 0; i < len(line); {
 		c := line[i]
 		var t token
-		n := 1
+		var n int
 		switch {
 		case c == ' ' || c == '\t':
 			i++

@@ -25,7 +25,7 @@ const (
 func ReadTree(src fs.FS, arch string) (*Tree, error) {
 	dir, ok := sourceArch[arch]
 	if !ok {
-		return nil, fmt.Errorf("Kconfig: architecture %q: want x86_64 or arm64", arch)
+		return nil, fmt.Errorf("kconfig: architecture %q: want x86_64 or arm64", arch)
 	}
 	t := &Tree{symbols: map[string]*Symbol{}}
 	r := &reader{tree: t, src: src, vars: map[string]string{"ARCH": dir, "SRCARCH": dir, "SUBARCH": dir}}

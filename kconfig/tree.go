@@ -54,7 +54,6 @@ type Choice struct {
 	Pos     Position
 	Prompt  string
 	Members []string
-	depends *Expr
 }
 
 // Knows tells whether the kernel defines the option, with or without CONFIG_.

@@ -149,9 +149,7 @@ func parseMakefile(text string) []makeRule {
 				r.target = "obj"
 			}
 		}
-		for _, v := range strings.Fields(variable.ReplaceAllString(a[2], " $$($1) ")) {
-			r.values = append(r.values, v)
-		}
+		r.values = append(r.values, strings.Fields(variable.ReplaceAllString(a[2], " $$($1) "))...)
 		rules = append(rules, r)
 	}
 	return rules

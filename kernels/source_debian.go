@@ -159,10 +159,10 @@ func pickTarball(deb io.Reader, to io.Writer) error {
 	for found := false; ; {
 		head, err := files.Next()
 		switch {
-		case err == io.EOF && found:
+		case errors.Is(err, io.EOF) && found:
 			_, err = io.Copy(io.Discard, deb)
 			return err
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return errors.New("the package holds no usr/src/linux-source-*.tar.xz")
 		case err != nil:
 			return fmt.Errorf("read the package: %w", err)

@@ -47,7 +47,6 @@ type agent struct {
 	leaks  detector
 	log    *kernelLog
 	job    wire.Job
-	files  string        // where the job was unpacked
 	limit  time.Duration // guest time for one load, unload or script
 	hz     int
 	output []byte // of the script

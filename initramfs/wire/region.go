@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 )
 
@@ -71,7 +70,7 @@ func ReadJob(region io.ReaderAt, size int64) (*io.SectionReader, error) {
 		return nil, err
 	}
 	archive := io.NewSectionReader(region, JobOffset, h.Length)
-	var sum hash.Hash = sha256.New()
+	sum := sha256.New()
 	if _, err := io.Copy(sum, archive); err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
 	}

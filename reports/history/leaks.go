@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -209,7 +210,7 @@ func (h *History) firstAndLast(ctx context.Context, own []track, l *Leak) (err e
 		const before = "SELECT id FROM runs WHERE cell = ? AND at < ? AND verdict IN ('clean', 'leaks') ORDER BY at DESC LIMIT 1"
 		var run int64
 		err := h.db.QueryRowContext(ctx, before, t.cell, first.firstAt).Scan(&run)
-		if err == sql.ErrNoRows {
+		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		} else if err != nil {
 			return err
