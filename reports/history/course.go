@@ -50,7 +50,7 @@ func (h *History) course(ctx context.Context, own []track, since int64, l *Leak)
 		}
 		l.FixedIn = &s
 	}
-	l.Why = why(*l)
+	l.Why = why(*l, slices.ContainsFunc(courses, func(c course) bool { return c.mixed }))
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (h *History) observations(ctx context.Context, t track, since int64) ([]obs
 }
 
 // why says in a sentence how the state came about.
-func why(l Leak) string {
+func why(l Leak, mixed bool) string {
 	seen := fmt.Sprintf("%d of %d runs saw it", l.Seen, l.Runs)
 	switch l.State {
 	case Regression:
@@ -79,7 +79,10 @@ func why(l Leak) string {
 	case Unconfirmed:
 		return "one run saw it; it counts when a second one does"
 	case Flaky:
-		return seen + ": it comes and goes on the same build"
+		if mixed {
+			return seen + ": it comes and goes on the same build"
+		}
+		return seen + ": it comes and goes, never twice in a row"
 	case Accepted:
 		return seen + "; it is in the baseline or suppressed"
 	case Fixed:

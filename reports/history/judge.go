@@ -49,6 +49,7 @@ type course struct {
 	last   *observation // the last that saw it
 	gone   *observation // the first after that, which did not
 	seen   int
+	mixed  bool // some build showed it in one run and not in another
 }
 
 // judge reads the runs of a cell in the order of time; earlier is how many
@@ -81,7 +82,8 @@ func judge(runs []observation, earlier int) course {
 		c.last, c.gone, c.status = o, nil, o.status
 		confirmed = confirmed || c.streak > 1
 	}
-	c.state = state(c, confirmed, mixed(runs) || episodes > 1 && lone > 0 && c.streak < 2)
+	c.mixed = mixed(runs)
+	c.state = state(c, confirmed, c.mixed || episodes > 1 && lone > 0 && c.streak < 2)
 	return c
 }
 

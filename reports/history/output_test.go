@@ -132,7 +132,7 @@ func TestWriteLeaks(t *testing.T) {
 	require.Equal(t, `fixed       memory leak in leaky_probe [foo] foo.c:42
   in         dummy on 6.12 (x86_64)
   first seen 2026-11-21 on 6.12.102 (000000000000)
-  last seen  2026-11-22 on 6.12.103 (000000000000), 3 × 192 B
+  last seen  2026-11-22 on 6.12.103 (000000000000), 3 orphans, 192 B in all
   because    2 of 4 runs saw it; it is gone since 6.12.104, night 2026-11-23
   signature  sig-leaky_probe
 `, b.String())

@@ -72,3 +72,19 @@ func TestWindow(t *testing.T) {
 		require.Len(t, leaks, want, "%d nights", nights)
 	}
 }
+
+// Why a leak is flaky is said as it is: whether one build gave both answers.
+func TestWhyFlaky(t *testing.T) {
+	s := threeNights(t, func(int, *simulation) {})
+	leaks, err := s.h.InState(t.Context(), Query{}, Flaky)
+	require.NoError(t, err)
+	require.Equal(t, "2 of 6 runs saw it: it comes and goes on the same build", leaks[0].Why)
+
+	s = simulate(t)
+	s.next().add(s.run("dummy", "x86_64", "f"))
+	s.next().add(s.run("dummy", "x86_64"))
+	s.next().add(s.run("dummy", "x86_64", "f"))
+	leaks, err = s.h.InState(t.Context(), Query{}, Flaky)
+	require.NoError(t, err)
+	require.Equal(t, "2 of 3 runs saw it: it comes and goes, never twice in a row", leaks[0].Why)
+}

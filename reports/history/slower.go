@@ -15,13 +15,13 @@ type Slowdown struct {
 	Line     string  `json:"line"`
 	Arch     string  `json:"arch"`
 	Night    string  `json:"night"`
-	Seconds  float64 `json:"seconds"`  // median of the night's runs
-	Before   float64 `json:"before"`   // median of the nights before
-	Noise    float64 `json:"noise"`    // their spread: 1.4826 · MAD, a standard deviation's worth
-	Limit    float64 `json:"limit"`    // what Seconds exceeds
-	Nights   int     `json:"nights"`   // how many nights Before is made of
-	Phase    string  `json:"phase"`    // which grew most
-	PhaseBy  float64 `json:"phase_by"` // by how many seconds
+	Seconds  float64 `json:"seconds"`            // median of the night's runs
+	Before   float64 `json:"before"`             // median of the nights before
+	Noise    float64 `json:"noise"`              // their spread: 1.4826 · MAD, a standard deviation's worth
+	Limit    float64 `json:"limit"`              // what Seconds exceeds
+	Nights   int     `json:"nights"`             // how many nights Before is made of
+	Phase    string  `json:"phase,omitempty"`    // which grew most, where it explains half of it
+	PhaseBy  float64 `json:"phase_by,omitempty"` // by how many seconds
 }
 
 // The rule for slower: with b the median of the nights before (their medians,
@@ -98,6 +98,9 @@ func (h *History) slower(ctx context.Context, c cell, night Night, since int64) 
 		return s, false, nil
 	}
 	s.Phase, s.PhaseBy, err = h.slowestPhase(ctx, c, night, since)
+	if s.PhaseBy < (s.Seconds-s.Before)/2 {
+		s.Phase, s.PhaseBy = "", 0 // it explains less than half: no single phase is to blame
+	}
 	return s, true, err
 }
 

@@ -17,7 +17,7 @@ func WriteLeaks(w io.Writer, leaks []Leak) error {
 		p.printf("%-11s %s%s\n", l.State, l.Title, place(l))
 		p.printf("  in         %s on %s (%s)\n", l.Scenario, l.Line, commas(l.Arches))
 		p.printf("  first seen %s on %s\n", l.First.Night, release(l.First))
-		p.printf("  last seen  %s on %s, %d × %s\n", l.Last.Night, release(l.Last), l.Count, humanBytes(l.Bytes))
+		p.printf("  last seen  %s on %s, %d orphans, %s in all\n", l.Last.Night, release(l.Last), l.Count, humanBytes(l.Bytes))
 		if len(l.Elsewhere) > 0 {
 			p.printf("  also on    %s\n", commas(l.Elsewhere))
 		}
