@@ -23,7 +23,7 @@ const (
 )
 
 // maxFile bounds a kmemgate.yml: it may come with a stranger's driver.
-const maxFile = 1 << 20
+const maxFile = 64 << 10
 
 // Load reads DIR/kmemgate.yml, fills in the defaults and checks every value. A
 // directory without the file gives the defaults. The error of a broken file

@@ -131,6 +131,8 @@ func TestParseRefuses(t *testing.T) {
 		"kind of leak":          {"expect:\n  verdict: leaks\n  leaks:\n  - {kind: page}\n", 4, "want object or percpu or phys"},
 		"anchor":                {"exercise: &a x\ncmdline: *a\n", 1, "aliases"},
 		"two documents":         {"cycles: 1\n---\ncycles: 2\n", 3, "second YAML document"},
+		"brackets without end":  {"a: 1\nb: " + strings.Repeat("[", 300), 2, "nested more than"},
+		"dashes without end":    {strings.Repeat("- ", 300), 1, "nested more than"},
 		"no YAML":               {"cycles: 1\n\t: [\n", 2, ""},
 	}
 	for name, c := range cases {

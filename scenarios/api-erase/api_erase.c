@@ -13,8 +13,8 @@ static unsigned long *stale, *erased;
 
 static noinline void lose_stale(void)
 {
-	stale = kzalloc(64, GFP_KERNEL); /* leaks it, unseen: stale stays */
-	barrier();
+	/* leaks it, unseen: stale stays */
+	WRITE_ONCE(stale, kzalloc(64, GFP_KERNEL));
 }
 
 static noinline void lose_erased(void)

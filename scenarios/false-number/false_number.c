@@ -17,7 +17,7 @@ static noinline void lose_one(void)
 	if (!p)
 		return;
 	WRITE_ONCE(*p, 1);
-	numbers[2] = (unsigned long)p; /* leaks p: this is a number, no pointer */
+	WRITE_ONCE(numbers[2], (unsigned long)p); /* leaks p: a number is no pointer */
 }
 
 static int __init false_number_init(void)
