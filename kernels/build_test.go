@@ -177,6 +177,18 @@ func TestKernelThatDoesNotCompile(t *testing.T) {
 	require.FileExists(t, e.Log)
 }
 
+func TestFullDiskIsNotTheKernelsFault(t *testing.T) {
+	needTools(t)
+	b, _ := testBuilder(t)
+	dir := fakeKernel(t, t.TempDir(), "6.12.7")
+	write(t, dir, "b.c", "FULL\n")
+	_, err := b.Kernel(t.Context(), Spec{Source: dir, Arch: hostArch(t)})
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, FaultHost, e.Fault)
+	require.ErrorContains(t, err, "kmemgate cache prune")
+}
+
 func TestDamagedKernelIsBuiltAgain(t *testing.T) {
 	needTools(t)
 	b, log := testBuilder(t)

@@ -116,8 +116,8 @@ func (c *Command) explain(ctx context.Context, err error, lines *lineSink) error
 	if err == nil {
 		return lines.err
 	}
-	if ctx.Err() != nil {
-		err = ctx.Err() // "signal: interrupt" is only how it shows
+	if ctx.Err() != nil { // "signal: interrupt" and its echoes are only how it shows
+		return &CommandError{Command: Quote(c.Args), LogFile: c.LogFile, Err: ctx.Err()}
 	}
 	return &CommandError{Command: Quote(c.Args), Telling: lines.telling(), LogFile: c.LogFile, Err: err}
 }

@@ -92,6 +92,7 @@ modules:
 $(O)/%%.o: %%.c
 	@echo '  CC      $*.o'
 	@! grep -q SYNTAX $< || { echo '$<:1:1: error: expected identifier' >&2; exit 1; }
+	@! grep -q FULL $< || { echo 'cc1: error: a.s: No space left on device' >&2; exit 1; }
 	@if grep -q WAIT $<; then touch $(O)/waiting; sleep 60; fi
 	@cp $< $@
 .DELETE_ON_ERROR:
