@@ -5,26 +5,31 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 )
 
-// consoleMax bounds a guest's console: some 100,000 lines. A driver that
+// defaultConsole bounds a guest's console: some 50,000 lines. A driver that
 // prints in a loop must not fill the host.
-const consoleMax = 8 << 20
+const defaultConsole = 4 << 20
 
 // console gathers what the guest's kernel prints.
 type console struct {
 	in      *os.File
-	flooded chan struct{} // closed at consoleMax
+	max     int
+	flooded chan struct{} // closed at max
 	closed  chan struct{} // closed at the end of file
 
 	mu   sync.Mutex
 	text []byte
 	live io.Writer
+	// session: a person is at the console, so that only the first max
+	// bytes are kept, but none is the last.
+	session bool
 }
 
 // readConsole reads until QEMU is gone or the bound is met.
-func readConsole(in *os.File) *console {
-	c := &console{in: in, flooded: make(chan struct{}), closed: make(chan struct{})}
+func readConsole(in *os.File, max int) *console {
+	c := &console{in: in, max: max, flooded: make(chan struct{}), closed: make(chan struct{})}
 	go c.run()
 	return c
 }
@@ -34,7 +39,7 @@ func (c *console) run() {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := c.in.Read(buf)
-		if n > 0 && !c.take(buf[:n]) {
+		if n > 0 && !c.take(buf[:n]) && !c.endless() {
 			close(c.flooded)
 			return
 		}
@@ -48,12 +53,19 @@ func (c *console) run() {
 func (c *console) take(b []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b = b[:min(len(b), consoleMax-len(c.text))]
-	c.text = append(c.text, b...)
 	if c.live != nil {
 		_, _ = c.live.Write(b) // a closed terminal is no reason to lose the run
 	}
-	return len(c.text) < consoleMax
+	c.text = append(c.text, b[:min(len(b), c.max-len(c.text))]...)
+	return len(c.text) < c.max
+}
+
+// endless tells a session of a person, who sees what the guest prints, from a
+// run that must end.
+func (c *console) endless() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
 }
 
 // follow copies what comes from now on to w.
@@ -61,6 +73,19 @@ func (c *console) follow(w io.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live = w
+}
+
+// typed hands to the guest what a person types, until there is no more.
+func (c *console) typed(fifo string, keys io.Reader) {
+	c.mu.Lock()
+	c.session = true
+	c.mu.Unlock()
+	in, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return // the guest is gone already
+	}
+	defer in.Close()
+	_, _ = io.Copy(in, keys) // ends with either side
 }
 
 // Bytes is what came so far.

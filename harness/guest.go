@@ -81,7 +81,7 @@ func (g *guest) connect(ctx context.Context, ours *net.UnixConn) (err error) {
 	if err != nil {
 		return err
 	}
-	g.console = readConsole(out)
+	g.console = readConsole(out, g.plan.consoleMax)
 	return nil
 }
 
@@ -96,6 +96,9 @@ func (g *guest) launch(p plan, control *os.File) error {
 	var vm *qemu.VM
 	configure := func(_ *qemu.IDAllocator, o *qemu.Options) error {
 		p.qmpFD = o.AddFile(control)
+		if p.orphan {
+			o.AddFile(g.dir.lock) // the folder is in use until QEMU ends
+		}
 		o.QEMUCommand, o.QEMUArgs = p.launcher()
 		o.QEMUArgs = append(o.QEMUArgs, p.args()...)
 		o.Kernel, o.KernelArgs, o.Initramfs = p.Kernel.Image, p.kernelArgs(), p.initrd

@@ -4,6 +4,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os/exec"
@@ -40,6 +41,8 @@ type Host struct {
 	// Log takes a line where a user waits; nil drops them.
 	Log func(format string, args ...any)
 
+	consoleMax int // for tests; 0 means defaultConsole
+
 	mu        sync.Mutex
 	versions  map[string]string // of QEMU, by path
 	templates map[string]*templateSlot
@@ -75,9 +78,15 @@ type RunOptions struct {
 	// OutDir receives the evidence that this package alone has (qemu.cmd,
 	// console.log); empty means none is written.
 	OutDir string
-	// Keep leaves the guest paused after its answer, with sockets for a
-	// monitor and a debugger in OutDir.
+	// Keep leaves the guest paused after its answer, in a QEMU that
+	// outlives this process, with sockets for a monitor and a debugger.
+	// KEPT in OutDir tells how to reach and how to end it.
 	Keep bool
+	// Terminal is where a person types to the guest's console (Console
+	// shows it). The guest then idles at no cost, and nothing times out.
+	Terminal io.Reader
+
+	waits time.Duration // for tests; 0 means agentWaits
 	// ReadMemory is asked, once the guest has said everything, which memory
 	// to read into Capture.Memory. It gets the read that decides.
 	ReadMemory func(last []byte) []Region
@@ -154,5 +163,6 @@ func (h *Host) plan(m Machine, r role) (plan, string, error) {
 	}
 	clock, note := m.clock()
 	m.Clock = clock
-	return plan{Machine: m, facts: f, role: r, qemu: path, kvm: clock == ClockReal && kvmUsable(f, runtime.GOARCH)}, note, nil
+	return plan{Machine: m, facts: f, role: r, qemu: path, kvm: clock == ClockReal && kvmUsable(f, runtime.GOARCH),
+		consoleMax: cmp.Or(h.consoleMax, defaultConsole)}, note, nil
 }

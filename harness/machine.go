@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/hugelgupf/vmtest/qemu"
+
+	"github.com/kmemgate/kmemgate/initramfs"
 )
 
 const (
@@ -84,19 +86,20 @@ const (
 // plan is everything that QEMU's command line is made of.
 type plan struct {
 	Machine
-	facts  archFacts
-	role   role
-	qemu   string // path of the program
-	kvm    bool
-	idle   bool   // let an idle guest sleep: for a person at a prompt
-	orphan bool   // QEMU outlives us (Keep)
-	ram    string // file behind the guest's RAM; empty: anonymous
-	job    string // file behind the job's memory
-	con    string // FIFOs of the console, without .in and .out
-	port   string // FIFOs of the agent's port
-	initrd string // archives, concatenated
-	qmpFD  int
-	extra  []string // arguments that the guest cannot see
+	facts      archFacts
+	role       role
+	qemu       string // path of the program
+	kvm        bool
+	idle       bool   // let an idle guest sleep: for a person at a prompt
+	orphan     bool   // QEMU outlives us (Keep)
+	ram        string // file behind the guest's RAM; empty: anonymous
+	job        string // file behind the job's memory
+	con        string // FIFOs of the console, without .in and .out
+	port       string // FIFOs of the agent's port
+	initrd     string // archives, concatenated
+	consoleMax int    // bytes of the console that are kept
+	qmpFD      int
+	extra      []string // arguments that the guest cannot see
 }
 
 // share is "on" only where the maker's writes must reach the template's file.
@@ -111,10 +114,8 @@ func (p plan) share() string {
 func (p plan) kernelArgs() string {
 	args := []string{
 		"console=" + p.facts.console,
-		"kmemleak=on",      // where the kernel was built with DEFAULT_OFF
-		"no_hash_pointers", // a record's address is its identity
-		"nokaslr",          // runs repeat to the byte
-		"panic=-1",         // reboot at once, which -no-reboot makes an end
+		initramfs.KernelArgs,
+		"panic=-1", // reboot at once, which -no-reboot makes an end
 		p.facts.cmdline,
 		p.Cmdline, // last, so that it wins
 	}
@@ -135,7 +136,10 @@ func (p plan) args() []string {
 		"-device", "ivshmem-plain,memdev=job,master=on",
 		"-chardev", "pipe,id=console,path=" + escape(p.con), "-serial", "chardev:console",
 		"-chardev", "pipe,id=port,path=" + escape(p.port),
-		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=" + portName,
+		// Without an ioeventfd the port is served in the instruction that rings
+		// its bell. With one it is served when the host gets around to it, and
+		// two runs differ by milliseconds.
+		"-device", "virtio-serial-pci,ioeventfd=off", "-device", "virtserialport,chardev=port,name=" + portName,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", p.qmpFD), "-mon", "chardev=qmp,mode=control",
 		"-no-reboot", // a panic ends QEMU with SHUTDOWN guest-reset
 		"-S",         // the clock starts when the host is ready

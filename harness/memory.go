@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -29,7 +30,15 @@ func (h *Host) afterwards(ctx context.Context, g *guest, a *answer, c *reports.C
 	if opt.ReadMemory != nil {
 		c.Memory = g.readMemory(ctx, opt.ReadMemory(a.last()))
 	}
-	return opt.Keep
+	if !opt.Keep {
+		return false
+	}
+	if err := g.keep(opt.OutDir); err != nil {
+		h.logf("the guest was not kept: %v", err)
+		return false
+	}
+	h.logf("the guest is paused and stays: %s tells how to reach it", filepath.Join(cmp.Or(opt.OutDir, g.dir.path), keptFile))
+	return true
 }
 
 // readMemory reads kernel memory of the stopped guest. What cannot be read

@@ -124,12 +124,12 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		part, err := r.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
+		case len(line) > qmpMaxLine:
+			return nil, fmt.Errorf("a line of more than %d bytes", qmpMaxLine)
 		case err == nil:
 			return line, nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err
-		case len(line) > qmpMaxLine:
-			return nil, fmt.Errorf("a line of more than %d bytes", qmpMaxLine)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) 
 	if err != nil {
 		return nil, err
 	}
-	p.orphan = opt.Keep
+	p.orphan, p.idle = opt.Keep, opt.Terminal != nil
 	begin := time.Now()
 	g, err := h.boot(ctx, p, job)
 	if err != nil {
@@ -71,6 +71,9 @@ func (h *Host) bootIn(ctx context.Context, dir *tempDir, p plan, job []byte) (*g
 	if err := writeJob(p.job, job); err != nil {
 		return nil, err
 	}
+	if p.orphan {
+		p.extra = keepArgs(dir)
+	}
 	return start(ctx, dir, p)
 }
 
@@ -97,6 +100,9 @@ func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *repo
 	}
 	a := g.listen(saved.wireBytes(), nil)
 	c.Timings["start"] = time.Since(begin).Seconds()
+	if opt.Terminal != nil {
+		go g.console.typed(g.plan.con+".in", opt.Terminal)
+	}
 	if err := g.qmp.Do(ctx, "cont", nil, nil); err != nil && ctx.Err() == nil {
 		return hostError("", "%s: %w%s", g.plan.facts.program, err, g.stderr.lastLine())
 	}
@@ -169,7 +175,7 @@ func writeJob(path string, job []byte) error {
 
 // timeout is how much guest time may pass without a message.
 func (o RunOptions) timeout() time.Duration {
-	return cmp.Or(o.Timeout, defaultTimeout) + agentWaits
+	return cmp.Or(o.Timeout, defaultTimeout) + cmp.Or(o.waits, agentWaits)
 }
 
 // wall bounds the whole run.

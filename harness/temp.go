@@ -6,17 +6,18 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 )
 
 // tempPrefix marks our folders, so that those of killed runs can be told.
 const tempPrefix = "kmemgate-vm-"
 
 // tempDir is a private folder with a lock on it for as long as its process
-// lives: a folder without a locked lock was left by a run that was killed.
+// lives: a folder without a locked lock was left by a run that was killed. The
+// lock belongs to the open file, so that a QEMU that outlives us can inherit it.
 type tempDir struct {
 	path string
-	lock *flock.Flock
+	lock *os.File
 }
 
 // newTempDir sweeps what killed runs left behind and makes a new folder.
@@ -28,19 +29,31 @@ func newTempDir(root string) (*tempDir, error) {
 	for {
 		path, err := os.MkdirTemp(root, tempPrefix)
 		if err != nil {
-			return nil, hostError("", "%w", err)
+			return nil, hostError("free some space", "%w", err)
 		}
-		lock := flock.New(filepath.Join(path, "lock"))
-		held, err := lock.TryLock()
-		if held && exists(lock.Path()) {
+		lock, err := lockDir(path)
+		if err == nil && exists(lock.Name()) {
 			return &tempDir{path, lock}, nil
 		}
 		os.RemoveAll(path)
 		// Another run's sweep may come between the folder and its lock.
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, hostError("", "lock %s: %w", path, err)
 		}
 	}
+}
+
+// lockDir takes a folder's lock, or fails at once.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // sweepTemp removes the folders whose owner is gone. It errs on the side of
@@ -52,8 +65,7 @@ func sweepTemp(root string) {
 		if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
 			continue
 		}
-		lock := flock.New(filepath.Join(dir, "lock"))
-		if held, _ := lock.TryLock(); held {
+		if lock, err := lockDir(dir); err == nil {
 			os.RemoveAll(dir)
 			lock.Close()
 		}

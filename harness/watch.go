@@ -55,7 +55,7 @@ func (w *watcher) watch(ctx context.Context) ending {
 		case <-w.guest.exited:
 			return w.gone()
 		case <-w.guest.console.flooded:
-			return ending{reports.ReasonFlood, fmt.Sprintf("the console printed more than %d MB", consoleMax>>20)}
+			return ending{reports.ReasonFlood, fmt.Sprintf("the console printed more than %d KB", w.guest.console.max>>10)}
 		case <-ctx.Done():
 			return ending{reports.ReasonInterrupted, context.Cause(ctx).Error()}
 		case <-tick.C:
@@ -124,6 +124,9 @@ func (w *watcher) shutdown(reason string) ending {
 
 // late tells whether the guest has been silent for too long.
 func (w *watcher) late(ctx context.Context) ending {
+	if w.opt.Terminal != nil {
+		return ending{} // a person may think as long as they like
+	}
 	limit, silent := w.opt.timeout(), time.Since(w.wall)
 	if time.Since(w.begin) > w.opt.wall() {
 		return w.hung(ctx, fmt.Sprintf("not done after %v", w.opt.wall()))

@@ -163,7 +163,9 @@ func (b *browser) shoot(name string) {
 	if dir == "" {
 		return
 	}
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	b.do(chromedp.EmulateViewport(eval[int64](b, `innerWidth`), eval[int64](b, `document.scrollingElement.scrollHeight`)))
+	b.settle()
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
@@ -218,7 +220,7 @@ func TestPageKeyboard(t *testing.T) {
 	require.Equal(t, "\tf = kzalloc(sizeof(*f), GFP_KERNEL);", eval[string](b, `document.querySelector("#leak-1 .hit").textContent.slice(7)`))
 	b.press("k")
 	require.Equal(t, "leaky_setup_ring", b.focused())
-	b.shoot("light")
+	b.shoot("keyboard")
 	b.fine()
 }
 
@@ -303,7 +305,7 @@ func TestPageInPrint(t *testing.T) {
 func TestPageOf5000Leaks(t *testing.T) {
 	began := time.Now()
 	b := open(t, crowd(5000), 1200, 900, Options{})
-	t.Logf("loaded in %v", time.Since(began))
+	t.Logf("written and loaded in %v; the browser took %.0f ms of it", time.Since(began), eval[float64](b, `performance.timing.loadEventEnd - performance.timing.navigationStart`))
 	const search = `(() => { const q = document.getElementById("q"); q.value = "leak_4999"; const t = performance.now();
 q.dispatchEvent(new Event("input")); return new Promise(f => requestAnimationFrame(() => { document.body.offsetHeight; f(performance.now() - t); })); })()`
 	took := eval[float64](b, search)

@@ -13,10 +13,10 @@
   // apply shows the leaks that match the words, the statuses and the run.
   function apply() {
     const words = q.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const on = new Set(chips.filter((c) => c.ariaPressed === "true").map((c) => c.dataset.status));
+    const off = new Set(chips.filter((c) => c.ariaPressed !== "true").map((c) => c.dataset.status));
     let shown = 0;
     leaks.forEach((d, i) => {
-      const fits = on.has(d.dataset.status) && (!run || runs[i].has(run)) && words.every((w) => texts[i].includes(w));
+      const fits = !off.has(d.dataset.status) && (!run || runs[i].has(run)) && words.every((w) => texts[i].includes(w));
       if (d.hidden === fits) d.hidden = !fits;
       if (fits) shown++;
     });

@@ -1,0 +1,47 @@
+package harness
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// keptFile tells how to reach a guest that was kept.
+const keptFile = "KEPT"
+
+// keepArgs are what only a kept guest needs: doors for people. They are in the
+// private folder: a socket's path is bounded (108 bytes, unix(7)).
+func keepArgs(dir *tempDir) []string {
+	socket := func(id string) string {
+		return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, escape(dir.file(id)))
+	}
+	return []string{
+		"-pidfile", dir.file("pid"),
+		"-chardev", socket("monitor"), "-mon", "chardev=monitor,mode=readline",
+		"-chardev", socket("gdb"), "-gdb", "chardev:gdb",
+	}
+}
+
+// keep writes down how a person reaches the paused guest and ends it.
+func (g *guest) keep(outDir string) error {
+	pid, err := os.ReadFile(g.dir.file("pid"))
+	if err != nil {
+		return hostError("", "%w", err)
+	}
+	symbols := filepath.Join(cmp.Or(g.plan.Kernel.Build, filepath.Dir(g.plan.Kernel.Image)), "vmlinux")
+	text := fmt.Sprintf(`The guest stands still since its answer.
+debugger: gdb %s -ex 'target remote %s'
+monitor:  socat - UNIX-CONNECT:%s
+end it:   kill %s; rm -r %s
+`, shellQuote(symbols), g.dir.file("gdb"), shellQuote(g.dir.file("monitor")), bytes.TrimSpace(pid), shellQuote(g.dir.path))
+	path := filepath.Join(cmp.Or(outDir, g.dir.path), keptFile)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return hostError("", "%w", err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return hostError("free some space", "%w", err)
+	}
+	return nil
+}
