@@ -1,7 +1,7 @@
 # Every target works on a bare Debian 12 machine with Go 1.26; deps is the one place for packages.
 SHELL := /bin/bash
 
-PACKAGES := bc bison ccache cpio dpkg-dev flex gcc gcc-aarch64-linux-gnu git jq kmod libc6-dev libc6-dev-arm64-cross libelf-dev libssl-dev \
+PACKAGES := bc binutils bison ccache chromium cpio dpkg-dev flex gcc gcc-aarch64-linux-gnu git jq kmod libc6-dev libc6-dev-arm64-cross libelf-dev libssl-dev \
 	make patch qemu-system-arm qemu-system-x86 rsync util-linux xz-utils zstd
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 TOOL     := go tool -modfile=.github/tools/go.mod
@@ -39,14 +39,20 @@ test-all: deps build lint unit ## every pair of kernel and architecture
 unit:
 	go test -race -timeout 20m -skip '^TestScenarios$$' ./...
 
+# The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*), and the
+# spine on the other pairs. kmemleak-test is left out on 7.x: there the slab's sheaves keep stale pointers, which hide
+# some of its orphans (docs/limits.md). test-all leaves nothing out.
+SPINE := clean|leak-on-exit
 scenarios: build
 	$(KMEMGATE) kernel build $(PAIRS)
-	KMEMGATE_PAIRS="$(PAIRS)" $(TEST_VM) ./scenarios
+	KMEMGATE_PAIRS="6.12/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$' -skip '^TestScenarios$$/././boot-(auto-scan|default-off|small-pool)$$'
+	KMEMGATE_PAIRS="6.12/arm64 6.1/arm64" $(TEST_VM) ./scenarios -run '^TestScenarios$$/././^($(SPINE)|kmemleak-test)$$'
+	KMEMGATE_PAIRS="7/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$/././^($(SPINE))$$'
 
 lint:
 	$(TOOL) golangci-lint run ./...
 	go tool -modfile=.github/tools/actionlint/go.mod actionlint
-	gofmt -l . | (! grep .)
+	test -z "$$(gofmt -l .)"
 	go mod tidy -diff
 
 fuzz: ## every fuzz target for FUZZTIME (default 1m)
