@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ func (a *answer) listen() {
 		if err != nil {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				a.err = err
 			}
 			return
