@@ -15,7 +15,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps build gate test test-all unit scenarios lint fuzz bench clean
+.PHONY: all deps build gate test test-all unit vm scenarios lint fuzz bench clean
 
 all: build
 
@@ -33,11 +33,16 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 
 test: deps build lint unit scenarios ## everything that CI runs
 
-test-all: deps build lint unit ## every pair of kernel and architecture
+test-all: deps build lint unit vm ## every pair of kernel and architecture
 	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios
 
+# -short leaves out the tests of harness that boot VMs of their own; test-all runs them (vm).
 unit:
-	go test -race -timeout 20m -skip '^TestScenarios$$' ./...
+	go test -race -short -timeout 20m -skip '^TestScenarios$$' ./...
+
+vm: build ## the VM layer's own tests, on real guests
+	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
+	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness
 
 # The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*), and the
 # spine on the other pairs. kmemleak-test is left out on 7.x: there the slab's sheaves keep stale pointers, which hide
