@@ -14,22 +14,13 @@ struct thing {
 	unsigned long word[7];
 };
 
-static __always_inline struct thing *make_child(void)
-{
-	struct thing *t = kzalloc(sizeof(*t), GFP_KERNEL);
-
-	if (t)
-		WRITE_ONCE(t->word[0], 1);
-	return t;
-}
-
 static noinline void lose_unmarked(void)
 {
 	struct thing *t = kzalloc(sizeof(*t), GFP_KERNEL);
 
 	if (!t)
 		return;
-	WRITE_ONCE(t->next, make_child()); /* leaks t and its child */
+	WRITE_ONCE(t->next, kzalloc(sizeof(*t), GFP_KERNEL)); /* leaks t and its child */
 }
 
 static noinline void lose_ignored(void)
@@ -39,7 +30,7 @@ static noinline void lose_ignored(void)
 	if (!t)
 		return;
 	kmemleak_ignore(t);
-	WRITE_ONCE(t->next, make_child()); /* leaks both, t unseen */
+	WRITE_ONCE(t->next, kzalloc(sizeof(*t), GFP_KERNEL)); /* leaks both, t unseen */
 }
 
 static int __init api_ignore_init(void)

@@ -14,15 +14,6 @@ struct thing {
 	unsigned long word[7];
 };
 
-static __always_inline struct thing *make_child(void)
-{
-	struct thing *t = kzalloc(sizeof(*t), GFP_KERNEL);
-
-	if (t)
-		WRITE_ONCE(t->word[0], 1);
-	return t;
-}
-
 static struct thing *scanned;
 
 static noinline void hold_scanned(void)
@@ -30,7 +21,7 @@ static noinline void hold_scanned(void)
 	scanned = kzalloc(sizeof(*scanned), GFP_KERNEL);
 	if (!scanned)
 		return;
-	WRITE_ONCE(scanned->next, make_child()); /* held */
+	WRITE_ONCE(scanned->next, kzalloc(64, GFP_KERNEL)); /* held */
 }
 
 static struct thing *unscanned;
@@ -41,7 +32,7 @@ static noinline void hold_unscanned(void)
 	if (!unscanned)
 		return;
 	kmemleak_no_scan(unscanned);
-	WRITE_ONCE(unscanned->next, make_child()); /* held, but not for kmemleak */
+	WRITE_ONCE(unscanned->next, kzalloc(64, GFP_KERNEL)); /* held, but not for kmemleak */
 }
 
 static int __init api_no_scan_init(void)

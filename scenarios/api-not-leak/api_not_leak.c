@@ -14,22 +14,13 @@ struct thing {
 	unsigned long word[7];
 };
 
-static __always_inline struct thing *make_child(void)
-{
-	struct thing *t = kzalloc(sizeof(*t), GFP_KERNEL);
-
-	if (t)
-		WRITE_ONCE(t->word[0], 1);
-	return t;
-}
-
 static noinline void lose_unmarked(void)
 {
 	struct thing *t = kzalloc(sizeof(*t), GFP_KERNEL);
 
 	if (!t)
 		return;
-	WRITE_ONCE(t->next, make_child()); /* leaks t and its child */
+	WRITE_ONCE(t->next, kzalloc(sizeof(*t), GFP_KERNEL)); /* leaks t and its child */
 }
 
 static noinline void lose_marked(void)
@@ -39,7 +30,7 @@ static noinline void lose_marked(void)
 	if (!t)
 		return;
 	kmemleak_not_leak(t);
-	WRITE_ONCE(t->next, make_child()); /* leaks both, unseen */
+	WRITE_ONCE(t->next, kzalloc(sizeof(*t), GFP_KERNEL)); /* leaks both, unseen */
 }
 
 static int __init api_not_leak_init(void)
