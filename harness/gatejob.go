@@ -29,6 +29,7 @@ func (c cell) jobs() (job, control guestJob, err error) {
 		Cycles:     s.Cycles,
 		KeepLoaded: s.Unload != nil && !*s.Unload,
 		Stack:      s.Stack,
+		TimeoutNS:  s.Timeout.Nanoseconds(),
 	}
 	if s.Exercise != "" {
 		job.Exercise = scriptName

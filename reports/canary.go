@@ -69,7 +69,8 @@ func canaryObjects(dmesg []byte) []canaryObject {
 		}
 		rest, ok := strings.CutPrefix(text, "kmemleak: ")
 		what, value, ok2 := strings.Cut(rest, " = ")
-		if !begun || !ok || !ok2 {
+		// What it prints are calls; "min_count = 1" is kmemleak's answer to a dump=.
+		if !begun || !ok || !ok2 || !strings.HasSuffix(what, ")") {
 			continue
 		}
 		addr, err := strconv.ParseUint(strings.TrimPrefix(value, "0x"), 16, 64)
