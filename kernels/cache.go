@@ -79,8 +79,16 @@ func (c *Cache) entry(ctx context.Context, kind, key string, r recipe) (string, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", nil, hostErr(err, "cache %s", c.Dir)
 	}
+	missing := !readable(dir)
 	for {
-		lock, err := c.lockFor(ctx, dir, r.doing)
+		lock, err := c.lockToMake(ctx, dir, r.doing, missing)
+		if errors.Is(err, errMade) {
+			if release, ok := c.open(ctx, dir, r); ok {
+				return dir, release, nil
+			}
+			missing = false // it was made, and is damaged or gone already
+			continue
+		}
 		if err != nil {
 			return "", nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -147,6 +148,34 @@ func TestEntryWaitsForTheOther(t *testing.T) {
 	})
 	require.NoError(t, err)
 	release()
+}
+
+// A waiter must not have to wait until the maker is done with using what it made.
+func TestEntryIsSharedWithTheMaker(t *testing.T) {
+	dir := t.TempDir()
+	started := make(chan struct{})
+	made := make(chan func(), 1)
+	go func() {
+		defer close(made)
+		c := &Cache{Dir: dir}
+		_, release, err := c.Entry(t.Context(), KindUserland, "key", func(context.Context, string) error {
+			close(started)
+			time.Sleep(3 * lockPoll)
+			return nil
+		})
+		if assert.NoError(t, err) {
+			made <- release // held until the other has it too
+		}
+	}()
+	<-started
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, release, err := (&Cache{Dir: dir}).Entry(ctx, KindUserland, "key", func(context.Context, string) error {
+		return errors.New("made twice")
+	})
+	require.NoError(t, err)
+	release()
+	(<-made)()
 }
 
 func TestInPlaceEntryResumes(t *testing.T) {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,10 +25,31 @@ func (l entryLock) share() bool {
 	return ok && err == nil
 }
 
-// lockFor takes the exclusive lock of an entry that has to be made.
+// lockFor takes the exclusive lock of an entry.
 func (c *Cache) lockFor(ctx context.Context, dir, doing string) (entryLock, error) {
+	return c.lockToMake(ctx, dir, doing, false)
+}
+
+// errMade says that another process made the entry while we waited to.
+var errMade = errors.New("made by another process")
+
+// lockToMake is lockFor, except that where the entry was missing it ends with
+// errMade as soon as it is there: whoever made it may go on to use it for as
+// long as it likes, and all that time holds the lock, shared.
+func (c *Cache) lockToMake(ctx context.Context, dir, doing string, missing bool) (entryLock, error) {
 	f := flock.New(dir+".lock", flock.SetPermissions(0o644))
-	if err := waitLock(ctx, f.TryLock, c.waiting(dir, doing)); err != nil {
+	try := func() (bool, error) {
+		ok, err := f.TryLock()
+		if !ok && err == nil && missing && readable(dir) {
+			return false, errMade
+		}
+		return ok, err
+	}
+	err := waitLock(ctx, try, c.waiting(dir, doing))
+	if errors.Is(err, errMade) {
+		return entryLock{}, err
+	}
+	if err != nil {
 		return entryLock{}, hostErr(err, "cache: lock %s", c.short(dir))
 	}
 	return entryLock{f}, nil
