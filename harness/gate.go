@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -145,6 +146,11 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 	if err != nil {
 		return c, err
 	}
+	if s.Build != "" { // before a kernel is built in vain
+		if err := kernels.CheckDriver(filepath.Join(s.Dir, s.Build)); err != nil {
+			return c, c.fail(ctx, reports.ReasonBuild, err)
+		}
+	}
 	spec := kernels.Spec{Source: source, Arch: arch, Config: config, LLVM: g.LLVM}
 	if c.kernel, err = g.Builder.Kernel(ctx, spec); err != nil {
 		return c, c.fail(ctx, reports.ReasonKernel, err)
@@ -158,11 +164,14 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 // fail keeps a build's error as the cell's outcome, but for the errors that
 // concern every cell.
 func (c *cell) fail(ctx context.Context, reason string, err error) error {
+	var skip *kernels.Skip
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case kernels.IsUsage(err):
 		return UsageError{err}
+	case errors.As(err, &skip):
+		c.failure = &failure{verdict: reports.Skipped, detail: skip.Reason}
 	default:
 		c.failure = &failure{reports.None, reason, err.Error()}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/scenarios"
@@ -16,11 +17,15 @@ func (g *Gate) buildModules(ctx context.Context, c *cell) error {
 	s := c.scenario
 	var own []kernels.Module
 	if s.Build != "" {
-		built, err := g.Builder.Modules(ctx, c.kernel, filepath.Join(s.Dir, s.Build), kernels.ModuleOptions{})
+		d, err := g.Builder.Driver(ctx, c.kernel, filepath.Join(s.Dir, s.Build), kernels.ModuleOptions{})
 		if err != nil {
 			return err
 		}
-		own = built
+		own, c.kernel = d.Modules, d.Kernel
+		if len(d.Added) > 0 {
+			g.status("%s %s: the kernel has grown by what %s needs; kmemgate.yml may keep it as\nkconfig: [%s]",
+				c.kernel.Release, c.arch, s.Name, strings.Join(d.KconfigLines(), ", "))
+		}
 	}
 	wanted, err := wantedModules(s, own)
 	if err != nil {

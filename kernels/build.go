@@ -24,6 +24,7 @@ type kernelBuild struct {
 	b     *Builder
 	chain *toolchain
 	src   *source
+	spec  Spec
 	arch  string
 	tree  *kconfig.Tree
 	want  kconfig.Fragment
@@ -61,7 +62,7 @@ func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
 		return nil, hostErr(err, "kernel %s", k.key)
 	}
 	kernel := k.b.kernelAt(dir, info)
-	kernel.Source = k.src.dir
+	kernel.Source, kernel.Spec = k.src.dir, k.spec
 	return kernel, nil
 }
 

@@ -138,7 +138,7 @@ func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, 
 			Cure: "set XDG_CACHE_HOME to a plain path",
 		}
 	}
-	return &kernelBuild{b: b, chain: chain, src: src, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}, nil
+	return &kernelBuild{b: b, chain: chain, src: src, spec: spec, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}, nil
 }
 
 // kernelKey is "6.12.117-x86_64-" and a sum over all that makes a kernel.

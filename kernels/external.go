@@ -86,6 +86,13 @@ func (b *Builder) planExternal(ctx context.Context, k *Kernel, dir string, opts 
 	return &externalBuild{moduleBuild: m, kind: kind}, nil
 }
 
+// CheckDriver tells by the files alone whether a directory has something to
+// build; the error is one of usage.
+func CheckDriver(dir string) error {
+	_, _, err := inspect(dir)
+	return err
+}
+
 func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
 	content, err := sumContent(ctx, e.root, e.files)
 	if err != nil {

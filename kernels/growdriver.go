@@ -19,7 +19,7 @@ import (
 type Driver struct {
 	Kernel  *Kernel
 	Modules []Module // in the order of loading
-	// Added is what the kernel has on top of what Spec asked for.
+	// Added is what the kernel has on top of what was asked for.
 	Added []Addition
 }
 
@@ -39,16 +39,13 @@ const maxRounds = 8
 // growRecipe is part of the key under which the outcome of a search is kept.
 const growRecipe = "1"
 
-// Driver builds a driver for a kernel, and lets the kernel grow until it has
-// what the driver misses: the symbols that modpost and compiler name are looked
-// up in the kernel's source, and the options that build them are added. What
-// was found is kept, so that the next run goes there directly.
-func (b *Builder) Driver(ctx context.Context, spec Spec, dir string, opts ModuleOptions) (*Driver, error) {
-	k, err := b.Kernel(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	g := &growth{b: b, spec: spec, dir: dir, opts: opts}
+// Driver builds a driver for a kernel that Kernel returned, and lets the kernel
+// grow until it has what the driver misses: the symbols that modpost and
+// compiler name are looked up in the kernel's source, and the options that
+// build them are added. What was found is kept, so that the next run goes there
+// directly.
+func (b *Builder) Driver(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*Driver, error) {
+	g := &growth{b: b, spec: k.Spec, dir: dir, opts: opts}
 	key, err := g.key(ctx, k)
 	if err != nil {
 		return nil, err

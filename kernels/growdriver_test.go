@@ -54,6 +54,13 @@ func growingKernel(t *testing.T) string {
 	return dir
 }
 
+func base(t *testing.T, b *Builder, spec Spec) *Kernel {
+	t.Helper()
+	k, err := b.Kernel(t.Context(), spec)
+	require.NoError(t, err)
+	return k
+}
+
 const needyDriver = `#include <k/i2c.h>
 #include <k/net.h>
 int use(void) { return k_i2c() + k_net(); }
@@ -64,7 +71,7 @@ func TestDriverGetsTheKernelItNeeds(t *testing.T) {
 	b, log := testBuilder(t)
 	spec := Spec{Source: growingKernel(t), Arch: hostArch(t)}
 	dir := driver(t, map[string]string{"Makefile": "obj-m += m.o\n", "m.c": needyDriver + fakeModule("m", "6.12.7", "")})
-	d, err := b.Driver(t.Context(), spec, dir, ModuleOptions{})
+	d, err := b.Driver(t.Context(), base(t, b, spec), dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "m", names(d.Modules))
 	require.Equal(t, []Addition{
@@ -78,7 +85,7 @@ func TestDriverGetsTheKernelItNeeds(t *testing.T) {
 	require.Contains(t, log.String(), "the kernel needs CONFIG_BUS=y CONFIG_I2C=y (k_i2c is in drivers/i2c.c)")
 	require.Equal(t, 2, strings.Count(log.String(), ": building with"), "the base and one more: all that is missing is found at once")
 
-	again, err := b.Driver(t.Context(), spec, dir, ModuleOptions{})
+	again, err := b.Driver(t.Context(), base(t, b, spec), dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Equal(t, d.Modules, again.Modules)
 	require.Equal(t, d.Added, again.Added)
@@ -90,7 +97,7 @@ func TestDriverThatNeedsNothing(t *testing.T) {
 	needTools(t)
 	b, _ := testBuilder(t)
 	dir := driver(t, map[string]string{"Makefile": "obj-m += m.o\n", "m.c": fakeModule("m", "6.12.7", "")})
-	d, err := b.Driver(t.Context(), Spec{Source: growingKernel(t), Arch: hostArch(t)}, dir, ModuleOptions{})
+	d, err := b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Empty(t, d.Added)
 	require.Equal(t, "m", names(d.Modules))
@@ -101,12 +108,12 @@ func TestDriverThatExcludesASmallKernel(t *testing.T) {
 	b, _ := testBuilder(t)
 	dir := driver(t, map[string]string{"m.c": fakeModule("m", "6.12.7", ""), "dkms.conf": conf("m", `BUILD_EXCLUSIVE_CONFIG="CONFIG_SPI !CONFIG_SPARC"
 MAKE="gcc $KCFLAGS -c m.c -o m.ko"`)})
-	d, err := b.Driver(t.Context(), Spec{Source: growingKernel(t), Arch: hostArch(t)}, dir, ModuleOptions{})
+	d, err := b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []Addition{{Options: []string{"CONFIG_SPI=y"}, Why: "the driver names CONFIG_SPI"}}, d.Added)
 
 	write(t, dir, "dkms.conf", conf("m", `BUILD_EXCLUSIVE_CONFIG="CONFIG_ELSEWHERE"`))
-	_, err = b.Driver(t.Context(), Spec{Source: growingKernel(t), Arch: hostArch(t)}, dir, ModuleOptions{})
+	_, err = b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), dir, ModuleOptions{})
 	var skip *Skip
 	require.ErrorAs(t, err, &skip)
 }
@@ -115,7 +122,7 @@ func TestDriverForAnotherKernel(t *testing.T) {
 	needTools(t)
 	b, log := testBuilder(t)
 	dir := driver(t, map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int use(void) { return k_gone() + k_net(); }\n"})
-	_, err := b.Driver(t.Context(), Spec{Source: growingKernel(t), Arch: hostArch(t)}, dir, ModuleOptions{})
+	_, err := b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), dir, ModuleOptions{})
 	require.ErrorContains(t, err, "implicit declaration of function")
 	require.ErrorContains(t, err, "k_gone: this kernel's source has no such thing")
 	require.Equal(t, 1, strings.Count(log.String(), ": building with"), "no kernel is built in vain")

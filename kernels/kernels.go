@@ -30,6 +30,9 @@ type Kernel struct {
 	Build  string // build tree for external modules (make O=)
 	Source string // source tree
 	LLVM   bool
+
+	// Spec is what asked for it; zero for one that List found.
+	Spec Spec
 }
 
 // Module is a built module.
