@@ -228,6 +228,26 @@ func TestEvictionTakesTheLeastRecentlyUsedAndSparesWhatIsInUse(t *testing.T) {
 	require.Equal(t, []string{"d"}, keys(t, c))
 }
 
+// What a job of CI keeps for the next: all that it used, and nothing older.
+func TestPruneUnusedSparesWhatWasUsedSince(t *testing.T) {
+	var calls atomic.Int32
+	c := &Cache{Dir: t.TempDir(), Limit: -1}
+	start := time.Now()
+	for key, age := range map[string]time.Duration{"old": time.Hour, "older": 2 * time.Hour, "held": time.Hour, "new": -time.Minute} {
+		dir, release, err := c.Entry(t.Context(), KindUserland, key, maker(&calls, "x"))
+		require.NoError(t, err)
+		if key != "held" {
+			release()
+		}
+		defer release()
+		require.NoError(t, os.Chtimes(okFile(dir), start.Add(-age), start.Add(-age)))
+	}
+	gone, err := c.PruneUnused(start)
+	require.NoError(t, err)
+	require.Len(t, gone, 2)
+	require.ElementsMatch(t, []string{"held", "new"}, keys(t, c))
+}
+
 func keys(t *testing.T, c *Cache) (keys []string) {
 	entries, err := c.List()
 	require.NoError(t, err)

@@ -71,6 +71,17 @@ func (c *Cache) Prune(limit int64) ([]CacheEntry, error) {
 	return c.shrink(entries, limit, "")
 }
 
+// PruneUnused removes the entries that were last taken into use before a time.
+// Entries in use stay. It returns what went.
+func (c *Cache) PruneUnused(before time.Time) ([]CacheEntry, error) {
+	entries, err := c.List()
+	if err != nil {
+		return nil, err
+	}
+	recent := sort.Search(len(entries), func(i int) bool { return !entries[i].Used.Before(before) })
+	return c.shrink(entries[:recent], 0, "")
+}
+
 // evict keeps the cache under its limit after keep was made. That an old
 // entry cannot be removed is no reason to fail the run that made a new one.
 func (c *Cache) evict(keep string) {

@@ -41,25 +41,34 @@ func newCacheList() *cobra.Command {
 
 func newCachePrune() *cobra.Command {
 	var all bool
+	var unused time.Duration
 	c := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove the least recently used entries until the cache is under its limit",
 		Example: `  kmemgate cache prune
-  kmemgate cache prune --all     # everything that no run is using`,
+  kmemgate cache prune --unused 720h   # what no run took for a month
+  kmemgate cache prune --all           # everything that no run is using`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var cache kernels.Cache
-			limit := int64(kernels.DefaultLimit)
-			if all {
-				limit = 0
+			var removed []kernels.CacheEntry
+			var err error
+			switch {
+			case all:
+				removed, err = cache.Prune(0)
+			case unused > 0:
+				removed, err = cache.PruneUnused(time.Now().Add(-unused))
+			default:
+				removed, err = cache.Prune(kernels.DefaultLimit)
 			}
-			removed, err := cache.Prune(limit)
 			for _, e := range removed {
 				fmt.Fprintf(c.OutOrStdout(), "removed %s/%s, %.1f MB\n", e.Kind, e.Key, float64(e.Bytes)/1e6)
 			}
 			return err
 		},
 	}
+	c.Flags().DurationVar(&unused, "unused", 0, "remove every entry that no run took into use for so long, e.g. 720h")
 	c.Flags().BoolVar(&all, "all", false, "remove every entry that is not in use")
+	c.MarkFlagsMutuallyExclusive("all", "unused")
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,29 +18,34 @@ import (
 )
 
 func newReport() *cobra.Command {
-	var format, out string
+	var opt render.Options
+	var out string
 	c := &cobra.Command{
 		Use:   "report DIR...",
 		Short: "Render again, or merge, what runs left behind; no VM",
 		Example: `  kmemgate report kmemgate-out
-  kmemgate report --format html -o report.html cell-*/`,
+  kmemgate report --format html -o report.html cell-*/
+  kmemgate report --format sarif --source drivers/foo -o leaks.sarif out`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := knownFormat(format); err != nil {
+			if err := knownFormat(opt.Format); err != nil {
 				return err
 			}
 			report, err := mergeReports(args)
 			if err != nil {
 				return err
 			}
-			if err := renderTo(c, *report, format, out); err != nil {
+			if err := renderTo(c, *report, opt, out); err != nil {
 				return err
 			}
 			return asVerdict(report.Verdict)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", "one of the formats of docs/reports.md")
-	c.Flags().StringVarP(&out, "output", "o", "", "write to this file in place of stdout")
+	fl := c.Flags()
+	fl.StringVar(&opt.Format, "format", "text", "one of "+strings.Join(render.Formats(), ", "))
+	fl.StringVarP(&out, "output", "o", "", "write to this file in place of stdout")
+	fl.StringVar(&opt.SourceDir, "source", "", "the driver's directory as the reader sees it, e.g. from the repository's root")
+	fl.StringVar(&opt.FullReport, "url", "", "where a report that had to be cut can be read whole")
 	completeWords(c, "format", render.Formats()...)
 	return c
 }
@@ -71,15 +77,17 @@ func mergeReports(dirs []string) (*reports.Report, error) {
 	return &merged, nil
 }
 
-func renderTo(c *cobra.Command, r reports.Report, format, path string) error {
+func renderTo(c *cobra.Command, r reports.Report, opt render.Options, path string) error {
 	if path == "" {
-		return render.Write(c.OutOrStdout(), r, renderOptions(c.OutOrStdout(), format))
+		shown := renderOptions(c.OutOrStdout(), opt.Format)
+		opt.Color, opt.Width = shown.Color, shown.Width
+		return render.Write(c.OutOrStdout(), r, opt)
 	}
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	return errors.Join(render.Write(f, r, render.Options{Format: format}), f.Close())
+	return errors.Join(render.Write(f, r, opt), f.Close())
 }
 
 // renderOptions colors text for a terminal. NO_COLOR and FORCE_COLOR are read
