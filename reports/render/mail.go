@@ -48,6 +48,12 @@ func writeMail(buf *bytes.Buffer, v *view) error {
 		}
 		m.finding(t)
 	}
+	if v.opt.Introduced != "" {
+		m.prose("Bisection names this as the first bad version:")
+		m.linef("")
+		m.quote(cleanBlock(v.opt.Introduced))
+		m.linef("")
+	}
 	m.linef("--")
 	m.prose("Found with kmemgate, " + homepage)
 	return nil

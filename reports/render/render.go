@@ -33,6 +33,9 @@ type Options struct {
 	SourceDir string
 	// OutDir is the folder of report.json; it stands before the runs' folders.
 	OutDir string
+	// Introduced tells of the version that brought the leak in, where bisect found
+	// it; the mail format quotes it.
+	Introduced string
 	// FullReport is the URL where a report that had to be cut can be read whole.
 	FullReport string
 }
