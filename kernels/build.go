@@ -30,6 +30,8 @@ type kernelBuild struct {
 	want  kconfig.Fragment
 	key   string
 	dir   string // the cache entry
+
+	earlier int // objects of the build that this one goes on from
 }
 
 // kernelInfo is kernel.json.
@@ -42,6 +44,8 @@ type kernelInfo struct {
 	Compiler  string `json:"compiler"`
 	LLVM      bool   `json:"llvm,omitempty"`
 	Objects   int    `json:"objects"` // that were built, for the next one's bar
+	// Options are what was asked for: the next build goes on from the nearest.
+	Options []string `json:"options,omitempty"`
 }
 
 const kernelJSON = "kernel.json"
@@ -143,11 +147,15 @@ func appendFragment(config string, f kconfig.Fragment) error {
 // compile builds the image and the modules and returns how many objects that took.
 func (k *kernelBuild) compile(ctx context.Context, log *os.File) (int, error) {
 	expected, sure := k.expected()
-	p := newProgress(k.b, fmt.Sprintf("kernel %s %s", k.src.version, k.arch), expected, sure, countObjects(k.build()))
+	first := countObjects(k.build())
+	if k.earlier > 0 {
+		expected, first = 0, 0 // how many an option touches is not known
+	}
+	p := newProgress(k.b, fmt.Sprintf("kernel %s %s", k.src.version, k.arch), expected, sure, first)
 	k.b.logf("kernel %s %s: building with %s, log in %s", k.src.version, k.arch, k.chain.version, k.logFile())
 	defer p.stop()
 	err := k.run(ctx, log, p.line, k.chain.facts.target, "modules")
-	return p.count(), err
+	return max(p.count(), k.earlier), err
 }
 
 // run calls make in the kernel's tree.
@@ -177,7 +185,7 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 	}
 	text, err := json.MarshalIndent(kernelInfo{
 		Release: release, Arch: k.arch, Origin: k.src.origin, SourceKey: k.src.key, SourceDir: k.src.dir,
-		Compiler: k.chain.version, LLVM: k.chain.llvm, Objects: objects,
+		Compiler: k.chain.version, LLVM: k.chain.llvm, Objects: objects, Options: k.options(),
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -185,7 +193,10 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 	if err := renameio.WriteFile(filepath.Join(k.dir, kernelJSON), text, 0o644); err != nil {
 		return hostErr(err, "build %s", k.src.version)
 	}
-	return k.remember(ctx)
+	if k.src.local {
+		return k.rememberContent(ctx)
+	}
+	return nil
 }
 
 func readKernelInfo(dir string) (info kernelInfo, err error) {

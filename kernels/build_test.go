@@ -76,7 +76,7 @@ func TestEditedDirectoryIsBuiltIncrementally(t *testing.T) {
 	require.Equal(t, 1, strings.Count(string(log), "  CC  "), "only b.c is compiled again:\n%s", log)
 }
 
-func TestKernelWithOneOptionMoreIsBuiltOnTheLast(t *testing.T) {
+func TestKernelWithOneOptionMoreIsBuiltOnTheNearest(t *testing.T) {
 	needTools(t)
 	content, sum := tarball(t, fakeKernel(t, t.TempDir(), "6.12.7"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(content) }))
@@ -92,7 +92,7 @@ func TestKernelWithOneOptionMoreIsBuiltOnTheLast(t *testing.T) {
 	second, err := b.Kernel(t.Context(), spec)
 	require.NoError(t, err)
 	require.NotEqual(t, first.Key, second.Key)
-	require.Contains(t, log.String(), "building on the last build")
+	require.Contains(t, log.String(), "building on "+first.Key)
 	config, err := os.ReadFile(second.Config)
 	require.NoError(t, err)
 	require.Contains(t, string(config), "CONFIG_MORE=y\n")
@@ -100,6 +100,35 @@ func TestKernelWithOneOptionMoreIsBuiltOnTheLast(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(made), "  CC  ")
 	require.Equal(t, image(t, first), image(t, second))
+
+	other, err := kconfig.FromLines([]string{"CONFIG_MORE=y", "CONFIG_STILL_MORE=y"}, "kmemgate.yml", []int{4, 5})
+	require.NoError(t, err)
+	spec.Config = []kconfig.Fragment{other}
+	_, err = b.Kernel(t.Context(), Spec{Source: spec.Source, Arch: spec.Arch}) // the last that was used
+	require.NoError(t, err)
+	_, err = b.Kernel(t.Context(), spec)
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "building on "+second.Key)
+}
+
+// The notes of make say where the tree was; objtool would be built again, and
+// with it every object.
+func TestCopiedTreeIsAtHomeInItsPlace(t *testing.T) {
+	tree := t.TempDir()
+	write(t, tree, ".check.o.cmd", "cmd_/cache/a/build/check.o := gcc -c -o /cache/a/build/check.o\n")
+	write(t, tree, ".a.o.cmd", "cmd_a.o := gcc -c\n")
+	write(t, tree, "a.ko", "")
+	write(t, tree, "a.o", "/cache/a/build")
+	require.NoError(t, settle(tree, "/cache/a/build", "/cache/b/build"))
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(tree, name))
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Equal(t, "cmd_/cache/b/build/check.o := gcc -c -o /cache/b/build/check.o\n", read(".check.o.cmd"))
+	require.Equal(t, "cmd_a.o := gcc -c\n", read(".a.o.cmd"))
+	require.Equal(t, "/cache/a/build", read("a.o"), "an object says what it was compiled as")
+	require.NoFileExists(t, filepath.Join(tree, "a.ko"))
 }
 
 // A file that went back to an older state has an older time as well: make

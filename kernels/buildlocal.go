@@ -3,44 +3,19 @@ package kernels
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-
-	"github.com/google/renameio/v2"
 )
 
 // An edited source directory has a new key, hence a new entry, and so has a
 // source with one option more (a driver's kernel that grew by need). So that
-// they are built incrementally all the same, the build tree of the source's
-// last build is copied into it first: make(1) then builds what is newer, or
+// they are built incrementally all the same, the build tree of an earlier build
+// of the source is copied into it first: make(1) then builds what is newer, or
 // what asks for an option that changed.
 
-// lastFile names the last complete build of a directory for an architecture
-// and compiler.
-func (k *kernelBuild) lastFile() string {
-	h := sha256.Sum256([]byte(strings.Join([]string{k.src.dir, k.arch, k.chain.version, recipeVersion}, "\n")))
-	return filepath.Join(filepath.Dir(k.dir), "last-"+hex.EncodeToString(h[:])[:16]+".key")
-}
-
 const contentFiles = "source.sums" // in an entry: the content it was built from
-
-// remember notes what was built, and that this is the source's last build.
-func (k *kernelBuild) remember(ctx context.Context) error {
-	if k.src.local {
-		if err := k.rememberContent(ctx); err != nil {
-			return err
-		}
-	}
-	if err := renameio.WriteFile(k.lastFile(), []byte(k.key), 0o644); err != nil {
-		return hostErr(err, "build %s", k.src.version)
-	}
-	return nil
-}
 
 // rememberContent notes the content of an edited directory, which must still
 // be what the build's key says.
@@ -65,26 +40,21 @@ func (k *kernelBuild) rememberContent(ctx context.Context) error {
 	return nil
 }
 
-// seed copies the last build of the same source. That there is none, or
+// seed copies an earlier build of the same source. That there is none, or
 // that it is damaged or going away, only costs time.
 func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	if _, err := os.Stat(k.build()); err == nil {
 		return nil // an interrupted build to go on with
 	}
-	last, err := os.ReadFile(k.lastFile())
-	if err != nil || !safeKey.Match(last) || string(last) == k.key {
-		return nil
+	old, release := k.nearest(ctx)
+	if old == "" {
+		return ctx.Err()
 	}
-	old := filepath.Join(filepath.Dir(dir), string(last))
-	lock, err := sharedLock(ctx, old, func() {})
-	if err != nil {
-		return ctx.Err() // any other reason only costs time
+	defer release()
+	if info, err := readKernelInfo(old); err == nil {
+		k.earlier = info.Objects
 	}
-	defer lock.release()
-	if checkManifest(old, true) != nil || k.outOfOrder(old) {
-		return nil
-	}
-	k.b.logf("kernel %s: building on the last build of %s", k.src.version, k.src.dir)
+	k.b.logf("kernel %s: building on %s", k.src.version, filepath.Base(old))
 	tmp := k.build() + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
 		return hostErr(err, "build directory")
@@ -92,21 +62,109 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	// cp keeps the times that make goes by, and shares blocks where it can.
 	cp := &Command{Args: []string{"cp", "-a", "--reflink=auto", filepath.Join(old, "build"), tmp}}
 	if err := cp.Run(ctx); err != nil {
-		return buildErr(err, FaultHost, "copy the last build")
+		return buildErr(err, FaultHost, "copy an earlier build")
 	}
-	// Modules that the new configuration has no more would stay; the others are
-	// linked again from their objects.
-	stale, err := findFiles(tmp, ".ko")
-	if err != nil {
+	if err := settle(tmp, filepath.Join(old, "build"), k.build()); err != nil {
 		return hostErr(err, "build directory")
-	}
-	for _, ko := range stale {
-		if err := os.Remove(filepath.Join(tmp, ko)); err != nil {
-			return hostErr(err, "build directory")
-		}
 	}
 	if err := os.Rename(tmp, k.build()); err != nil {
 		return hostErr(err, "build directory")
+	}
+	return nil
+}
+
+// nearest is the entry of the earlier build that differs in the fewest options
+// from what is wanted, of several the last used; it is kept until release. A
+// driver's kernel is built on the base or on that of a driver of its kind.
+func (k *kernelBuild) nearest(ctx context.Context) (dir string, release func()) {
+	entries, err := k.b.cache().List() // the last used comes last
+	if err != nil {
+		return "", nil
+	}
+	best, least := "", 0
+	for _, e := range entries {
+		if e.Kind != KindKernels || !e.Complete || e.Path == k.dir {
+			continue
+		}
+		info, err := readKernelInfo(e.Path)
+		if err != nil || info.SourceDir != k.src.dir || info.Arch != k.arch || info.Compiler != k.chain.version || info.LLVM != k.chain.llvm {
+			continue
+		}
+		if !k.src.local && info.SourceKey != k.src.key {
+			continue
+		}
+		if n := differences(info.Options, k.options()); best == "" || n <= least {
+			best, least = e.Path, n
+		}
+	}
+	if best == "" {
+		return "", nil
+	}
+	lock, err := sharedLock(ctx, best, func() {})
+	if err != nil {
+		return "", nil
+	}
+	if checkManifest(best, true) != nil || k.outOfOrder(best) {
+		lock.release()
+		return "", nil
+	}
+	return best, lock.release
+}
+
+// options are what was asked for, one "CONFIG_X=y" each.
+func (k *kernelBuild) options() []string {
+	var all []string
+	for _, o := range k.want.Options {
+		all = append(all, o.String())
+	}
+	return all
+}
+
+// differences counts what only one of two lists has.
+func differences(a, b []string) int {
+	n := 0
+	for _, pair := range [][2][]string{{a, b}, {b, a}} {
+		other := newSet(pair[1])
+		for _, s := range pair[0] {
+			if !other[s] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// settle makes a copied build tree at home in its new place. What make noted
+// of its commands names the old one here and there, objtool's above all, and a
+// command that changed has everything that depends on it built again: every
+// object on objtool. Modules that the new configuration has no more would stay;
+// the others are linked again from their objects.
+func settle(tree, from, to string) error {
+	stale, err := findFiles(tree, ".ko")
+	if err != nil {
+		return err
+	}
+	for _, ko := range stale {
+		if err := os.Remove(filepath.Join(tree, ko)); err != nil {
+			return err
+		}
+	}
+	notes, err := findFiles(tree, ".cmd")
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		file := filepath.Join(tree, note)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(text, []byte(from)) {
+			continue
+		}
+		if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(from), []byte(to)), 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,7 +3,10 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +41,17 @@ func (e *CompileError) Error() string {
 
 func (e *CompileError) Unwrap() error { return e.Err }
 
+// otherKernel is a message that no option cures: the driver was written for an
+// interface that this kernel has in another form.
+var otherKernel = regexp.MustCompile(`too (few|many) arguments to function|incompatible pointer type`)
+
+func (e *CompileError) forAnotherKernel() bool {
+	return slices.ContainsFunc(e.Messages, otherKernel.MatchString)
+}
+
+// cureOtherKernel is what to do for a driver that is older or newer than the kernel.
+const cureOtherKernel = "the driver is written for another kernel: name that one with --kernel"
+
 // diagnostics picks messages out of what make prints.
 type diagnostics struct {
 	dir  string
@@ -59,6 +73,8 @@ var (
 	// Kbuild's own account of a failing sub-make says nothing new.
 	// Example: make[2]: *** [scripts/Makefile.build:229: /tmp/x/foo.o] Error 1
 	makeEcho = regexp.MustCompile(`\] Error \d+$|^make(\[\d+\])?: \*\*\* \[`)
+	// Example: vpoll.c:110:44: note: in expansion of macro 'THIS_MODULE'
+	expansion = regexp.MustCompile(`^(\S+:\d+:\d+): note: in expansion of macro `)
 	// Example: ERROR: modpost: "dm_register_target" [/tmp/x/foo.ko] undefined!
 	modpostUndefined = regexp.MustCompile(`^ERROR: modpost: "([^"]+)" \[[^]]*\] undefined!`)
 	// Example: implicit declaration of function 'i2c_add_driver'; did you mean …
@@ -67,6 +83,10 @@ var (
 
 func (d *diagnostics) line(text string) {
 	text = strings.TrimSpace(relativeTo(d.dir, text))
+	if m := expansion.FindStringSubmatch(text); m != nil {
+		d.expanded(m[1])
+		return
+	}
 	if makeEcho.MatchString(text) || !compilerMessage.MatchString(text) || d.seen[text] || len(d.Messages) >= maxMessages {
 		return
 	}
@@ -78,6 +98,25 @@ func (d *diagnostics) line(text string) {
 	if m := implicitDeclaration.FindStringSubmatch(text); m != nil {
 		d.Implicit = append(d.Implicit, m[1])
 	}
+}
+
+// expanded moves the last message from a macro in a kernel's header to the line
+// of the driver that uses the macro.
+func (d *diagnostics) expanded(where string) {
+	last := len(d.Messages) - 1
+	if last < 0 || !d.inDriver(where) {
+		return
+	}
+	if from, rest, ok := strings.Cut(d.Messages[last], ": "); ok && !d.inDriver(from) {
+		d.Messages[last] = where + ": " + rest
+	}
+}
+
+// inDriver tells whether "vpoll.c:110:44" is in the driver's directory.
+func (d *diagnostics) inDriver(where string) bool {
+	file, _, _ := strings.Cut(where, ":")
+	_, err := os.Stat(filepath.Join(d.dir, file))
+	return err == nil && file != ""
 }
 
 // explain turns make's exit status into what the compiler said.
@@ -93,5 +132,9 @@ func (d *diagnostics) explain(dir string, err error) error {
 	if errors.As(built, &e) && e.Fault == FaultHost {
 		return e // a full disk is not the driver's fault
 	}
-	return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: %w", dir, &failed), Log: failed.Log}
+	told := &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: %w", dir, &failed), Log: failed.Log}
+	if failed.forAnotherKernel() {
+		told.Cure = cureOtherKernel
+	}
+	return told
 }

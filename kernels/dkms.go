@@ -156,7 +156,7 @@ func (r *driverRun) dkms(ctx context.Context) ([]string, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, hostErr(err, "driver %s", r.dir)
 	}
-	if err := conf.exclusive(r.k.Release, uname[r.k.Arch], string(config)); err != nil {
+	if err := conf.exclusive(r.k.Release, uname[r.k.Arch], string(config)); err != nil && !r.passesOver(err) {
 		return nil, r.inConf(err)
 	}
 	version := filepath.Join(r.work, conf.vars["PACKAGE_NAME"], conf.vars["PACKAGE_VERSION"])
@@ -171,6 +171,13 @@ func (r *driverRun) dkms(ctx context.Context) ([]string, error) {
 		return nil, hostErr(err, "driver %s", r.dir)
 	}
 	return r.dkmsBuild(ctx, conf, build)
+}
+
+// passesOver: a probe looks at what else is missing, beside the option that the
+// driver names, for it may be for another kernel altogether.
+func (r *driverRun) passesOver(err error) bool {
+	var skip *Skip
+	return r.probe && errors.As(err, &skip) && len(skip.Options) > 0
 }
 
 // inConf says where the error is; a *Skip stays one.

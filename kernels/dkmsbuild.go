@@ -209,7 +209,7 @@ func (r *driverRun) dkmsModules(conf *dkmsConf, build string) ([]string, error) 
 		}
 		file := filepath.Join(build, rel)
 		if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() {
-			return nil, &Error{Fault: FaultDriver, Log: r.moduleBuild.log,
+			return nil, &Error{Fault: FaultDriver, Log: r.logFile(),
 				Err: fmt.Errorf("%s: dkms.conf promises %s, but the build did not make it%s", r.dir, rel, r.made(build))}
 		}
 		files = append(files, file)

@@ -141,25 +141,34 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 		}
 		if r.probe {
 			text = strings.Replace(text, "WARNING: modpost: ", "ERROR: modpost: ", 1)
+			text = strings.Replace(text, ": warning: implicit declaration", ": error: implicit declaration", 1)
 		}
 		said.line(relativeTo(r.work, relativeTo(dir, relativeTo(r.k.Source, text))))
 	}
-	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.moduleBuild.log, Line: line}
+	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.logFile(), Line: line}
 	fmt.Fprintf(r.log, "+ cd %s && %s\n", Quote([]string{dir}), Quote(args))
 	err := c.Run(ctx)
-	if err == nil && r.probe && len(said.Undefined) > 0 {
-		err = errors.New("modpost warned")
+	if err == nil && r.probe && len(said.Messages) > 0 {
+		err = errors.New("it warned")
 	}
 	if err == nil {
 		return nil
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: its build %w", r.dir, cause), Log: r.moduleBuild.log}
+		return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: its build %w", r.dir, cause), Log: r.logFile()}
 	}
 	if ctx.Err() != nil {
 		return err
 	}
 	return said.explain(r.dir, err)
+}
+
+// logFile is where a user reads on; a probe's goes with the probe.
+func (r *driverRun) logFile() string {
+	if r.probe {
+		return ""
+	}
+	return r.moduleBuild.log
 }
 
 // built lists the modules below a directory, each name once: Makefiles like to

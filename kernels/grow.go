@@ -55,14 +55,10 @@ var (
 	noMember = regexp.MustCompile(`no member named [‘'"]([A-Za-z0-9_]+)[’'"] in [‘'"]struct ([A-Za-z0-9_]+)|[‘'"]struct ([A-Za-z0-9_]+)[’'"] has no member named [‘'"]([A-Za-z0-9_]+)`)
 )
 
-// otherKernel is a message that no option cures: the driver was written for an
-// interface that this kernel has in another form.
-var otherKernel = regexp.MustCompile(`too (few|many) arguments to function|incompatible pointer type`)
-
 // needsOf reads what compiler and modpost said. Nothing can be needed by a driver
 // that is for another kernel.
 func needsOf(failed *CompileError) needs {
-	if slices.ContainsFunc(failed.Messages, otherKernel.MatchString) {
+	if failed.forAnotherKernel() {
 		return needs{}
 	}
 	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...)}

@@ -144,10 +144,9 @@ func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
 			if d.Modules, failed = g.b.External(ctx, d.Kernel, g.dir, g.opts); failed == nil {
 				return d, nil
 			}
-			if missing = needsOfError(failed); missing.empty() {
+			if missing, failed = g.misses(ctx, d.Kernel, failed); missing.empty() {
 				return nil, failed
 			}
-			missing = missing.and(g.probe(ctx, d.Kernel))
 		}
 		added, unresolved, err := g.find(d.Kernel, missing)
 		if err != nil {
@@ -179,20 +178,48 @@ func (g *growth) named() (needs, error) {
 	return needs{ownOptions: own}, err
 }
 
-// probe builds the driver as far as it goes: a compiler stops before modpost
-// gets to say what it misses, and each round is a kernel.
-func (g *growth) probe(ctx context.Context, k *Kernel) needs {
+// misses is what the driver lacks of the kernel by the error of its build. A
+// compiler stops before modpost gets to say what it misses, and each round is a
+// kernel: so there is a probe of the rest. The error is the one to tell where
+// nothing is found.
+func (g *growth) misses(ctx context.Context, k *Kernel, failed error) (needs, error) {
+	missing := needsOfError(failed)
+	if missing.empty() {
+		return needs{}, failed
+	}
+	probed := g.probe(ctx, k)
+	var skip *Skip
+	var c *CompileError
+	switch {
+	case !errors.As(probed, &c):
+		return missing, failed
+	case c.forAnotherKernel():
+		return needs{}, probed
+	case errors.As(failed, &skip) && g.hopeless(k, c):
+		return needs{}, probed
+	}
+	return missing.and(needsOf(c)), failed
+}
+
+// hopeless tells whether the compiler missed what this kernel's source does not have.
+func (g *growth) hopeless(k *Kernel, c *CompileError) bool {
+	_, unresolved, err := g.find(k, needsOf(c))
+	return err == nil && slices.ContainsFunc(unresolved, func(s string) bool { return strings.HasSuffix(s, noSuchThing) })
+}
+
+// probe builds the driver as far as it goes.
+func (g *growth) probe(ctx context.Context, k *Kernel) error {
 	e, err := g.b.planExternal(ctx, k, g.dir, g.opts)
 	if err != nil {
-		return needs{}
+		return err
 	}
 	scratch, err := os.MkdirTemp(filepath.Dir(k.Dir), "probe-")
 	if err != nil {
-		return needs{}
+		return err
 	}
 	defer os.RemoveAll(scratch)
 	e.probe, e.log = true, filepath.Join(scratch, "log")
-	return needsOfError(e.make(ctx, filepath.Join(scratch, "entry")))
+	return e.make(ctx, filepath.Join(scratch, "entry"))
 }
 
 // needsOfError is what an error of External says that the kernel lacks.
