@@ -43,7 +43,7 @@ func (e *CompileError) Unwrap() error { return e.Err }
 
 // otherKernel is a message that no option cures: the driver was written for an
 // interface that this kernel has in another form.
-var otherKernel = regexp.MustCompile(`too (few|many) arguments to function|incompatible pointer type`)
+var otherKernel = regexp.MustCompile(`too (few|many) arguments to function|incompatible pointer type|fatal error: (asm|linux|net|crypto|drm|media|scsi|sound|uapi)/\S+: No such file`)
 
 func (e *CompileError) forAnotherKernel() bool {
 	return slices.ContainsFunc(e.Messages, otherKernel.MatchString)

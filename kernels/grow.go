@@ -28,10 +28,11 @@ type needs struct {
 	// ownOptions are the driver's own, as obj-$(CONFIG_X) names them: where the
 	// kernel has one too, what that one needs is needed, but not the option.
 	ownOptions []string
+	algorithms []string // that the driver asks the crypto API for
 }
 
 func (n needs) empty() bool {
-	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions) == 0
+	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions)+len(n.algorithms) == 0
 }
 
 func (n needs) and(more needs) needs {
@@ -43,6 +44,7 @@ func (n needs) and(more needs) needs {
 	return needs{
 		symbols: both(n.symbols, more.symbols), members: both(n.members, more.members),
 		options: both(n.options, more.options), ownOptions: both(n.ownOptions, more.ownOptions),
+		algorithms: both(n.algorithms, more.algorithms),
 	}
 }
 
@@ -153,14 +155,27 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 			note(f.guarded(name, guarded[name]))
 		}
 	}
-	if slices.ContainsFunc(unresolved, func(s string) bool { return strings.HasSuffix(s, noSuchThing) }) {
+	if hopeless(unresolved) {
 		return nil, unresolved, nil
+	}
+	algorithms, err := findAlgorithms(f.src, dir, n.algorithms)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for the algorithms in the kernel's source: %w", err)
+	}
+	for _, name := range n.algorithms {
+		if a := f.algorithm(mk, name, algorithms[name]); a != nil && len(a.Options) > 0 {
+			added = append(added, *a)
+		}
 	}
 	return added, unresolved, nil
 }
 
 // noSuchThing ends the line about a name that the source does not have.
 const noSuchThing = "this kernel's source has no such thing"
+
+func hopeless(unresolved []string) bool {
+	return slices.ContainsFunc(unresolved, func(s string) bool { return strings.HasSuffix(s, noSuchThing) })
+}
 
 // symbol adds what the file that exports a symbol needs.
 func (f *finder) symbol(mk *makeIndex, name string, places []place) (*Addition, string) {

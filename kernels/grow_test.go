@@ -99,6 +99,22 @@ struct net_device {
 `,
 }
 
+// withCrypto has an algorithm twice: in plain C, and for a processor with more options.
+func withCrypto() fstest.MapFS {
+	fsys := growFS()
+	for name, text := range map[string]string{
+		"Kbuild":                     growTree["Kbuild"] + "obj-y += crypto/\n",
+		"crypto/Makefile":            "obj-$(CONFIG_NET) += ecb.o\n",
+		"crypto/ecb.c":               "MODULE_ALIAS_CRYPTO(\"ecb\");\n",
+		"arch/x86/Makefile":          "core-y += arch/x86/crypto/\n",
+		"arch/x86/crypto/Makefile":   "obj-$(CONFIG_DCB) += ecb-fast.o\n",
+		"arch/x86/crypto/ecb-fast.c": "MODULE_ALIAS_CRYPTO(\"ecb\");\n",
+	} {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
+}
+
 func growFS() fstest.MapFS {
 	fsys := fstest.MapFS{}
 	for name, text := range growTree {
@@ -220,6 +236,26 @@ func TestNeedsOf(t *testing.T) {
 
 	said.line("/scratch/foo.c:50:1: error: too few arguments to function 'dm_io'")
 	require.True(t, needsOf(&said.CompileError).empty(), "a driver for another kernel is no reason to build one")
+}
+
+// A message from a kernel's macro is told of the driver's line that uses it.
+func TestMessageFromAMacro(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "vpoll.c", "")
+	said := newDiagnostics(dir)
+	for _, line := range []string{
+		"include/linux/init.h:180:22: error: passing argument 1 of 'class_create' from incompatible pointer type",
+		dir + "/vpoll.c:112:44: note: in expansion of macro 'THIS_MODULE'",
+		dir + "/vpoll.c:120:1: error: expected ';'",
+		"include/linux/x.h:1:1: note: in expansion of macro 'X'",
+	} {
+		said.line(line)
+	}
+	require.Equal(t, []string{
+		"vpoll.c:112:44: error: passing argument 1 of 'class_create' from incompatible pointer type",
+		"vpoll.c:120:1: error: expected ';'",
+	}, said.Messages)
+	require.True(t, said.forAnotherKernel())
 }
 
 func TestFindAddsNothingWhereAnythingIsGone(t *testing.T) {

@@ -37,7 +37,7 @@ func (d *Driver) KconfigLines() []string {
 const maxRounds = 8
 
 // growRecipe is part of the key under which the outcome of a search is kept.
-const growRecipe = "1"
+const growRecipe = "2"
 
 // Driver builds a driver for a kernel that Kernel returned, and lets the kernel
 // grow until it has what the driver misses: the symbols that modpost and
@@ -131,33 +131,34 @@ func (g *growth) kernel(ctx context.Context, added []Addition) (*Kernel, error) 
 }
 
 // search builds the driver, and adds to the kernel what it misses, until it is
-// content or nothing more is found.
+// content or nothing more is found. What its files name is added with the first
+// that it misses: a driver that is for another kernel costs no kernel.
 func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
 	d := &Driver{Kernel: k}
-	missing, err := g.named()
+	missing, err := g.named(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for range maxRounds {
 		var failed error
+		if d.Modules, failed = g.b.External(ctx, d.Kernel, g.dir, g.opts); failed != nil {
+			more, err := g.misses(ctx, d.Kernel, failed)
+			if more.empty() {
+				return nil, err
+			}
+			missing, failed = missing.and(more), err
+		}
 		if missing.empty() {
-			if d.Modules, failed = g.b.External(ctx, d.Kernel, g.dir, g.opts); failed == nil {
-				return d, nil
-			}
-			if missing, failed = g.misses(ctx, d.Kernel, failed); missing.empty() {
-				return nil, failed
-			}
+			return d, nil
 		}
 		added, unresolved, err := g.find(d.Kernel, missing)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		missing = needs{}
-		if len(added) == 0 {
-			if failed == nil {
-				continue // what the driver named by itself is there already
-			}
+		case len(added) == 0 && failed != nil:
 			return nil, explainUnresolved(failed, unresolved)
+		case len(added) == 0: // what its files name is there already
+			return d, nil
 		}
 		for _, a := range added {
 			g.b.logf("driver %s: the kernel needs %s (%s)", filepath.Base(g.dir), strings.Join(a.Options, " "), a.Why)
@@ -166,16 +167,10 @@ func (g *growth) search(ctx context.Context, k *Kernel) (*Driver, error) {
 		if d.Kernel, err = g.kernel(ctx, d.Added); err != nil {
 			return nil, err
 		}
+		missing = needs{}
 	}
 	return nil, &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: still misses something after %d kernels", g.dir, maxRounds),
 		Cure: "set what it needs in kconfig: of kmemgate.yml"}
-}
-
-// named is what the driver's own files say before anything is built: a driver
-// that was cut out of a kernel tree is built by that kernel's option.
-func (g *growth) named() (needs, error) {
-	_, own, err := inspect(g.dir)
-	return needs{ownOptions: own}, err
 }
 
 // misses is what the driver lacks of the kernel by the error of its build. A
@@ -195,16 +190,13 @@ func (g *growth) misses(ctx context.Context, k *Kernel, failed error) (needs, er
 		return missing, failed
 	case c.forAnotherKernel():
 		return needs{}, probed
-	case errors.As(failed, &skip) && g.hopeless(k, c):
-		return needs{}, probed
+	case errors.As(failed, &skip):
+		// Where the source has not what it misses, it is no use to heed the Skip.
+		if _, unresolved, err := g.find(k, needsOf(c)); err == nil && hopeless(unresolved) {
+			return needs{}, explainUnresolved(probed, unresolved)
+		}
 	}
 	return missing.and(needsOf(c)), failed
-}
-
-// hopeless tells whether the compiler missed what this kernel's source does not have.
-func (g *growth) hopeless(k *Kernel, c *CompileError) bool {
-	_, unresolved, err := g.find(k, needsOf(c))
-	return err == nil && slices.ContainsFunc(unresolved, func(s string) bool { return strings.HasSuffix(s, noSuchThing) })
 }
 
 // probe builds the driver as far as it goes.
@@ -265,5 +257,8 @@ func explainUnresolved(failed error, unresolved []string) error {
 	}
 	told := *e
 	told.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(unresolved, "; "))
+	if hopeless(unresolved) {
+		told.Cure = cureOtherKernel
+	}
 	return &told
 }
