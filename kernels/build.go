@@ -44,8 +44,6 @@ type kernelInfo struct {
 	Compiler  string `json:"compiler"`
 	LLVM      bool   `json:"llvm,omitempty"`
 	Objects   int    `json:"objects"` // that were built, for the next one's bar
-	// Options are what was asked for: the next build goes on from the nearest.
-	Options []string `json:"options,omitempty"`
 }
 
 const kernelJSON = "kernel.json"
@@ -185,7 +183,7 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 	}
 	text, err := json.MarshalIndent(kernelInfo{
 		Release: release, Arch: k.arch, Origin: k.src.origin, SourceKey: k.src.key, SourceDir: k.src.dir,
-		Compiler: k.chain.version, LLVM: k.chain.llvm, Objects: objects, Options: k.options(),
+		Compiler: k.chain.version, LLVM: k.chain.llvm, Objects: objects,
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -2,11 +2,14 @@ package kernels
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/kmemgate/kmemgate/kconfig"
 )
 
 // An edited source directory has a new key, hence a new entry, and so has a
@@ -73,9 +76,9 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	return nil
 }
 
-// nearest is the entry of the earlier build that differs in the fewest options
-// from what is wanted, of several the last used; it is kept until release. A
-// driver's kernel is built on the base or on that of a driver of its kind.
+// nearest is the entry of the earlier build whose configuration differs least
+// from what is wanted, and is smallest; it is kept until release. A driver's
+// kernel is built on the base or on that of a driver of its kind.
 func (k *kernelBuild) nearest(ctx context.Context) (dir string, release func()) {
 	entries, err := k.b.cache().List() // the last used comes last
 	if err != nil {
@@ -83,17 +86,10 @@ func (k *kernelBuild) nearest(ctx context.Context) (dir string, release func()) 
 	}
 	best, least := "", 0
 	for _, e := range entries {
-		if e.Kind != KindKernels || !e.Complete || e.Path == k.dir {
+		if e.Kind != KindKernels || !e.Complete || e.Path == k.dir || !k.sameSource(e.Path) {
 			continue
 		}
-		info, err := readKernelInfo(e.Path)
-		if err != nil || info.SourceDir != k.src.dir || info.Arch != k.arch || info.Compiler != k.chain.version || info.LLVM != k.chain.llvm {
-			continue
-		}
-		if !k.src.local && info.SourceKey != k.src.key {
-			continue
-		}
-		if n := differences(info.Options, k.options()); best == "" || n <= least {
+		if n, ok := k.distance(e.Path); ok && (best == "" || n <= least) {
 			best, least = e.Path, n
 		}
 	}
@@ -111,27 +107,36 @@ func (k *kernelBuild) nearest(ctx context.Context) (dir string, release func()) 
 	return best, lock.release
 }
 
-// options are what was asked for, one "CONFIG_X=y" each.
-func (k *kernelBuild) options() []string {
-	var all []string
-	for _, o := range k.want.Options {
-		all = append(all, o.String())
-	}
-	return all
+func (k *kernelBuild) sameSource(entry string) bool {
+	info, err := readKernelInfo(entry)
+	return err == nil && info.Arch == k.arch && info.Compiler == k.chain.version && info.LLVM == k.chain.llvm &&
+		(info.SourceKey == k.src.key || k.src.local && info.SourceDir == k.src.dir)
 }
 
-// differences counts what only one of two lists has.
-func differences(a, b []string) int {
-	n := 0
-	for _, pair := range [][2][]string{{a, b}, {b, a}} {
-		other := newSet(pair[1])
-		for _, s := range pair[0] {
-			if !other[s] {
-				n++
-			}
+// distance counts the options of an entry that are not as wanted, each as a
+// thousand of those that it has on.
+func (k *kernelBuild) distance(entry string) (n int, ok bool) {
+	file, err := os.Open(filepath.Join(entry, "build/.config"))
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	config, err := kconfig.Parse(file, file.Name())
+	if err != nil {
+		return 0, false
+	}
+	has := map[string]string{}
+	for _, o := range config.Options {
+		if has[o.Name] = o.Value; o.Value != "n" {
+			n++
 		}
 	}
-	return n
+	for _, o := range k.want.Options {
+		if cmp.Or(has[o.Name], "n") != o.Value {
+			n += 1000
+		}
+	}
+	return n, true
 }
 
 // settle makes a copied build tree at home in its new place. What make noted

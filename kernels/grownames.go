@@ -42,16 +42,37 @@ var (
 	algorithmWord  = regexp.MustCompile(`[a-z0-9_-]+`)
 )
 
-// namedAlgorithms are the algorithms and templates that a driver's C files name,
-// but for those that it brings itself: "hmac", "sha256" of "hmac(sha256)".
+// namedAlgorithms are the algorithms and templates that the files of a driver
+// name which uses the crypto API, but for those that it brings itself: "hmac",
+// "sha256" of "hmac(sha256)".
 func namedAlgorithms(ctx context.Context, dir string) ([]string, error) {
+	text, err := allOfC(ctx, dir)
+	if err != nil || !cryptoHeader.Match(text) {
+		return nil, err
+	}
+	var names []string
+	for _, re := range []*regexp.Regexp{algorithmTemplate, algorithmPlain} {
+		for _, m := range re.FindAllSubmatch(text, -1) {
+			names = append(names, algorithmWord.FindAllString(string(m[1]), -1)...)
+		}
+	}
+	own := map[string]bool{}
+	for _, m := range algorithmAlias.FindAllSubmatch(text, -1) {
+		own[string(m[1])] = true
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return own[name] }), nil
+}
+
+// allOfC is the text of all C files below a directory.
+func allOfC(ctx context.Context, dir string) ([]byte, error) {
 	files, err := walkedFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	var names, own []string
+	var all []byte
 	for _, file := range files {
-		if ext := filepath.Ext(file); ctx.Err() != nil || ext != ".c" && ext != ".h" {
+		if ext := filepath.Ext(file); ext != ".c" && ext != ".h" {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, file))
@@ -61,21 +82,12 @@ func namedAlgorithms(ctx context.Context, dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !cryptoHeader.Match(text) {
-			continue
-		}
-		for _, re := range []*regexp.Regexp{algorithmTemplate, algorithmPlain} {
-			for _, m := range re.FindAllSubmatch(text, -1) {
-				names = append(names, algorithmWord.FindAllString(string(m[1]), -1)...)
-			}
-		}
-		for _, m := range algorithmAlias.FindAllSubmatch(text, -1) {
-			own = append(own, string(m[1]))
+		all = append(append(all, text...), '\n')
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(own, name) }), ctx.Err()
+	return all, nil
 }
 
 // findAlgorithms looks for the files of the kernel that bring algorithms.

@@ -15,12 +15,17 @@ static const char *tests[] = { "hmac(streebog256)", "cbc(aes)" };
 MODULE_ALIAS_CRYPTO("streebog256");
 int f(void) { crypto_alloc_shash("crc32c", 0, 0); strcmp(s, "sha1"); }
 `,
-		"b.c": "#include <linux/net.h>\nchar *s = \"ecb(des)\";\n", // no word of crypto
+		"b.c": "#include <linux/net.h>\nchar *s = \"ecb(des)\";\n",
 	})
 	require.NoError(t, os.Symlink("/nowhere.c", filepath.Join(dir, "gone.c")))
 	names, err := namedAlgorithms(t.Context(), dir)
 	require.NoError(t, err)
-	require.Equal(t, []string{"aes", "cbc", "crc32c", "hmac"}, names)
+	require.Equal(t, []string{"aes", "cbc", "crc32c", "des", "ecb", "hmac"}, names)
+
+	write(t, dir, "a.c", "#include <linux/fs.h>\n")
+	names, err = namedAlgorithms(t.Context(), dir)
+	require.NoError(t, err)
+	require.Empty(t, names, "a driver that has nothing to do with crypto")
 }
 
 // An algorithm that the kernel does not know does not keep the others out.
