@@ -21,6 +21,8 @@ func (a *agent) work() error {
 		return a.shell()
 	case a.job.Walk != nil:
 		return a.walk()
+	case a.job.Turns:
+		return a.turns()
 	}
 	for n := 1; n <= a.cycles(); n++ {
 		if err := a.cycle(n); err != nil {
@@ -76,9 +78,12 @@ func (a *agent) cycle(n int) error {
 	return a.sendAll(unloads)
 }
 
-func (a *agent) load(m wire.JobModule, cycle int) error {
+func (a *agent) load(m wire.JobModule, cycle int) error { return a.loadBy(m, cycle, a.forward) }
+
+// loadBy loads a module and hands what its child says to relay.
+func (a *agent) loadBy(m wire.JobModule, cycle int, relay func(wire.Kind, []byte) error) error {
 	m.File = filepath.Join(jobDir, m.File)
-	_, err := a.spawn(verbLoad, request{Module: m, Cycle: cycle}, wire.ReasonLoadHang, a.forward)
+	_, err := a.spawn(verbLoad, request{Module: m, Cycle: cycle}, wire.ReasonLoadHang, relay)
 	a.log.drain()
 	return err
 }

@@ -25,6 +25,12 @@ type Job struct {
 	// Cycles is how often to load, exercise and unload; 0 means once.
 	Cycles int `json:"cycles,omitempty"`
 
+	// Turns makes of Modules a row of turns, each up to and including a module
+	// under test: what it needs is loaded, then it, and all are unloaded before
+	// the next turn. A module that is refused ends its turn, not the job: its Load
+	// tells. The kernel's log has a mark (TurnMark) where a turn begins and ends.
+	Turns bool `json:"turns,omitempty"`
+
 	// KeepLoaded judges while the modules are still loaded.
 	KeepLoaded bool `json:"keep_loaded,omitempty"`
 
@@ -63,4 +69,14 @@ type Walk struct {
 	All bool `json:"all,omitempty"`
 	// Exercise walks the script's allocations instead of the load's.
 	Exercise bool `json:"exercise,omitempty"`
+}
+
+// TurnMark is the line of the kernel's log at the beginning and the end of a turn.
+//
+// Example: kmemgate: turn of dm_crypt begins
+func TurnMark(module string, begins bool) string {
+	if begins {
+		return "turn of " + module + " begins"
+	}
+	return "turn of " + module + " ends"
 }
