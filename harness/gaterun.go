@@ -92,7 +92,7 @@ func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capt
 
 // runPair runs the job and its control, side by side.
 func (g *Gate) runPair(ctx context.Context, m Machine, job, control guestJob, opt RunOptions) (run, controlled *reports.Capture, err error) {
-	start, err := g.starter(ctx, m)
+	start, startControl, err := g.starters(ctx, m)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,26 +102,33 @@ func (g *Gate) runPair(ctx context.Context, m Machine, job, control guestJob, op
 		return err
 	})
 	group.Go(func() (err error) {
-		controlled, err = start(ctx, control.region, RunOptions{Timeout: opt.Timeout})
+		controlled, err = startControl(ctx, control.region, RunOptions{Timeout: opt.Timeout})
 		return err
 	})
 	return run, controlled, group.Wait()
 }
 
-// starter is how guests of this machine are started: as clones of a template
-// where the clock is warped, booted cold where it is real and every run is
-// different anyway.
-func (g *Gate) starter(ctx context.Context, m Machine) (startFunc, error) {
+// starters are how guests of this machine are started, and those of control
+// runs: as clones of a template where the clock is warped, booted cold where it
+// is real and every run is different anyway.
+func (g *Gate) starters(ctx context.Context, m Machine) (start, startControl startFunc, err error) {
 	if m.Clock == ClockReal {
-		return func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
+		boot := func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
 			return g.Host.Boot(ctx, m, job, opt)
-		}, nil
+		}
+		return boot, boot, nil
 	}
 	t, err := g.Host.Template(ctx, m)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t.Run, nil
+	return t.Run, t.RunControl, nil
+}
+
+// starter is the first of the starters.
+func (g *Gate) starter(ctx context.Context, m Machine) (startFunc, error) {
+	start, _, err := g.starters(ctx, m)
+	return start, err
 }
 
 // capture is what is left of a run that never had a guest.

@@ -31,7 +31,8 @@ type Template struct {
 	plan    plan
 	note    string // ClockNote of its runs
 
-	dir     string // the cache entry
+	key     string // of the cache entry
+	dir     string // where that lies
 	release func()
 	info    templateInfo
 	saved   *savedAnswer
@@ -99,8 +100,8 @@ func (h *Host) Template(ctx context.Context, m Machine) (*Template, error) {
 	if slot.template != nil {
 		return slot.template, nil
 	}
-	t := &Template{host: h, machine: m, plan: p, note: note}
-	if err := t.open(ctx, key); err != nil {
+	t := &Template{host: h, machine: m, plan: p, note: note, key: key}
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	slot.template = t
@@ -147,8 +148,8 @@ func (t *Template) close() {
 }
 
 // open takes the template out of the cache, where it is made if need be.
-func (t *Template) open(ctx context.Context, key string) error {
-	dir, release, err := t.host.cache().Entry(ctx, "templates", key, func(ctx context.Context, dir string) error {
+func (t *Template) open(ctx context.Context) error {
+	dir, release, err := t.host.cache().Entry(ctx, "templates", t.key, func(ctx context.Context, dir string) error {
 		return t.make(ctx, dir)
 	})
 	if t.failed != nil {
@@ -160,7 +161,7 @@ func (t *Template) open(ctx context.Context, key string) error {
 	t.dir, t.release = dir, release
 	if err := t.read(); err != nil {
 		release()
-		return hostError("kmemgate cache prune", "template %s: %w", key, err)
+		return hostError("kmemgate cache prune", "template %s: %w", t.key, err)
 	}
 	return nil
 }

@@ -18,11 +18,12 @@ const (
 	KindKernels   = "kernels"   // build trees of kernels
 	KindModules   = "modules"   // external modules, by source and kernel
 	KindTemplates = "templates" // saved guests
+	KindControls  = "controls"  // what clones of a template report without a module
 	KindUserland  = "userland"  // the agent and u-root's commands
 	KindLists     = "lists"     // package lists of other suites of Debian
 )
 
-var kinds = []string{KindSources, KindKernels, KindModules, KindTemplates, KindUserland, KindLists}
+var kinds = []string{KindSources, KindKernels, KindModules, KindTemplates, KindControls, KindUserland, KindLists}
 
 // DefaultLimit is the size the cache is kept under: three unpacked sources
 // (1.6 GB each), a dozen kernels (0.3 GB each) and room for what goes with them.
