@@ -72,5 +72,6 @@ bench: build ## how much faster than the plain way, in one run
 clean:
 	rm -rf bin
 
+.PHONY: test-actions
 test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
 	go test -count=1 -timeout 20m -v ./.github/test
