@@ -31,6 +31,9 @@ func Base(tree *Tree, arch string) (Fragment, error) {
 	return resolve(all, tree), nil
 }
 
+// Sweep is the fragment of modules that kmemgate sweep builds on top of the base.
+func Sweep() (Fragment, error) { return embedded("sweep") }
+
 func embedded(name string) (Fragment, error) {
 	file := name + ".config"
 	in, err := fragments.Open("fragments/" + file)

@@ -1,0 +1,342 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+func testModules(names ...string) (all []kernels.Module, paths map[string]string) {
+	paths = map[string]string{}
+	for _, path := range names {
+		name := kernels.ModuleName(filepath.Base(path))
+		all = append(all, kernels.Module{Name: name})
+		paths[name] = path
+	}
+	return all, paths
+}
+
+func moduleNames(list []kernels.Module) []string {
+	var names []string
+	for _, m := range list {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+func TestChoiceTakesModulesByNamePathAndDirectory(t *testing.T) {
+	all, paths := testModules("drivers/net/dummy.ko", "drivers/net/bonding/bonding.ko", "drivers/md/dm-mod.ko", "drivers/md/dm-zero.ko", "crypto/lz4.ko")
+	for _, tt := range []struct {
+		patterns []string
+		want     []string
+	}{
+		{nil, []string{"bonding", "dm_mod", "dm_zero", "dummy", "lz4"}},
+		{[]string{"dm_*"}, []string{"dm_mod", "dm_zero"}},
+		{[]string{"dm-zero"}, []string{"dm_zero"}},
+		{[]string{"drivers/net/*"}, []string{"dummy"}},
+		{[]string{"drivers/net"}, []string{"bonding", "dummy"}},
+		{[]string{"drivers/net/"}, []string{"bonding", "dummy"}},
+		{[]string{"crypto", "drivers/md/dm-zero.ko", "drivers/net/dummy.o"}, []string{"dm_zero", "dummy", "lz4"}},
+	} {
+		got, err := Choice{Patterns: tt.patterns}.choose(all, paths)
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, moduleNames(got), "%q", tt.patterns)
+	}
+	_, err := Choice{Patterns: []string{"crypto", "net"}}.choose(all, paths)
+	assert.ErrorContains(t, err, `"net" matches none of the 5 modules`)
+	_, err = Choice{Patterns: []string{"[a"}}.choose(all, paths)
+	assert.ErrorAs(t, err, new(UsageError))
+}
+
+func TestShardsTakeEveryModuleOnce(t *testing.T) {
+	var files []string
+	for i := range 23 {
+		files = append(files, fmt.Sprintf("lib/m%02d.ko", i))
+	}
+	all, paths := testModules(files...)
+	var got []string
+	for shard := 1; shard <= 5; shard++ {
+		part, err := Choice{Shard: shard, Shards: 5}.choose(all, paths)
+		require.NoError(t, err)
+		assert.InDelta(t, 23.0/5, len(part), 1)
+		got = append(got, moduleNames(part)...)
+	}
+	assert.ElementsMatch(t, moduleNames(all), got)
+}
+
+func TestShardAndSkipListAreChecked(t *testing.T) {
+	shard, shards, err := ParseShard("2/3")
+	require.NoError(t, err)
+	assert.Equal(t, [2]int{2, 3}, [2]int{shard, shards})
+	for _, text := range []string{"", "0/3", "4/3", "1", "1/3x", "-1/3", "1/0"} {
+		_, _, err := ParseShard(text)
+		assert.ErrorAs(t, err, new(UsageError), text)
+	}
+	rules, err := ParseSkips("skip.txt", []byte("# why not\n\ntest_bpf # takes minutes\ndrivers/md # no\n"))
+	require.NoError(t, err)
+	assert.Equal(t, []SkipRule{{"test_bpf", "takes minutes"}, {"drivers/md", "no"}}, rules)
+	_, err = ParseSkips("skip.txt", []byte("\nfoo\n"))
+	assert.ErrorContains(t, err, "skip.txt:2: foo: give a reason")
+}
+
+// record is one object in kmemleak's file.
+func record(address, jiffies int) string {
+	return fmt.Sprintf("unreferenced object 0xffff88800000%04x (size 64):\n  comm \"init\", pid 90, jiffies %d\n"+
+		"  hex dump (first 16 bytes):\n    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................\n"+
+		"  backtrace (crc 0):\n    kmemleak_alloc+0x6e/0x77\n", address, jiffies)
+}
+
+func TestTextsAreCutByTurns(t *testing.T) {
+	log := "[ 1.0] boot\r\n" +
+		"[ 2.0] kmemgate: turn of a begins\r\n[ 2.1] a: hello\r\n[ 2.2] kmemgate: turn of a ends\r\n" +
+		"[ 3.0] kmemgate: turn of b begins\r\n[ 3.1] b: no device\r\n[ 3.2] kmemgate: turn of b ends\r\n" +
+		"[ 9.0] settled\r\n"
+	g := &groupRun{
+		turns: []turn{{module: kernels.Module{Name: "a"}}, {module: kernels.Module{Name: "b"}, needs: []kernels.Module{{Name: "lib"}}}},
+		capture: &reports.Capture{
+			Dmesg: []byte(log),
+			Last:  []byte(record(1, 10) + record(2, 101) + record(3, 150) + record(4, 200)),
+			Loads: []reports.Load{
+				{Module: "kmemleak_test", Canary: true, Begin: 5, End: 9},
+				{Module: "a", Begin: 100, End: 120},
+				{Module: "lib", Begin: 200, End: 230}, {Module: "b", Begin: 210, End: 211, Errno: "ENODEV"},
+			},
+		},
+	}
+	p := divide(g)
+	assert.Equal(t, record(1, 10), string(p.last.of(-1)), "what was there before the first turn")
+	assert.Equal(t, record(1, 10)+record(2, 101)+record(3, 150), string(p.last.of(0)), "a turn lasts until the next")
+	assert.Equal(t, record(1, 10)+record(4, 200), string(p.last.of(1)))
+	assert.Empty(t, p.refused(0))
+	assert.Equal(t, "ENODEV", p.refused(1))
+	assert.Equal(t, "b: no device", p.words(1))
+	assert.Equal(t, "[ 1.0] boot\r\n[ 9.0] settled\r\n", string(p.dmesgOf(-1)))
+	assert.Contains(t, string(p.dmesgOf(0)), "a: hello")
+	assert.NotContains(t, string(p.dmesgOf(0)), "b: no device")
+	assert.Len(t, p.loadsOf(1), 3, "the canary's, and its own")
+	assert.Equal(t, -1, unfinished(g))
+
+	at := strings.Index(log, "[ 3.1]")
+	g.capture.Dmesg, g.capture.Console = nil, []byte(log[:at]+"[ 3.1] Kernel panic - not syncing: b\r\n")
+	assert.Equal(t, 1, unfinished(g), "the console tells in whose turn the guest was lost")
+
+	g.capture.Last = []byte("unreferenced rubbish\n")
+	assert.Equal(t, "unreferenced rubbish\n", string(divide(g).last.of(0)), "what cannot be cut is judged whole")
+}
+
+func TestRefusalsThatAreFailuresAreNotPassedOver(t *testing.T) {
+	clean := reports.Run{Verdict: reports.Clean}
+	run := refusedRun(clean, "ENODEV", "foo: no device")
+	assert.Equal(t, reports.Skipped, run.Verdict)
+	assert.Equal(t, "not applicable: its load was refused with ENODEV: foo: no device", run.Reason)
+	for errno, words := range map[string]string{"ENOMEM": "", "ENOEXEC": "", "ENOENT": "foo: Unknown symbol bar (err -2)"} {
+		run := refusedRun(clean, errno, words)
+		assert.Equal(t, reports.None, run.Verdict, errno)
+		assert.Equal(t, "load-failed", run.Reason)
+	}
+}
+
+func TestSweepStateIsKeptAndChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sweep.json")
+	s, err := openSweepState(path)
+	require.NoError(t, err)
+	run := reports.Run{Scenario: "dummy", Verdict: reports.Clean, Leaks: []reports.Leak{}}
+	require.NoError(t, s.put(map[string]sweptModule{"dummy 01": {Run: run}, "group-1 of k x86_64": {Run: run, Walked: true}}))
+	s, err = openSweepState(path)
+	require.NoError(t, err)
+	done, ok := s.get("dummy 01")
+	assert.True(t, ok)
+	assert.Equal(t, run, done.Run)
+	assert.Len(t, s.groups(" of k x86_64"), 1)
+	assert.Empty(t, s.groups(" of k arm64"))
+	require.NoError(t, s.remove())
+	assert.NoFileExists(t, path)
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"schema":"kmemgate.sweep/v9","done":{}}`), 0o644))
+	_, err = openSweepState(path)
+	assert.ErrorContains(t, err, "remove it to begin anew")
+	require.NoError(t, os.WriteFile(path, []byte(`{"schema"`), 0o644))
+	_, err = openSweepState(path)
+	assert.ErrorAs(t, err, new(UsageError))
+}
+
+// testSweep is a sweep of modules in testdata/sweep on the plain kernel.
+func testSweep(t testing.TB, modules ...string) *Sweep {
+	t.Helper()
+	gate := cachedGate(t, "6.12", "x86_64")
+	s, err := scenarios.Parse("sweep", nil)
+	require.NoError(t, err)
+	s.Name, s.Kernels, s.Arches = "sweep", []string{"6.12"}, []string{"x86_64"}
+	return &Sweep{Gate: gate, Scenario: s, Extra: []string{"testdata/sweep"}, Choice: Choice{Patterns: modules}}
+}
+
+// leakLine is the line that a module of testdata/sweep marks as its leak.
+func leakLine(t *testing.T, module string) int {
+	t.Helper()
+	for i, line := range bytes.Split(readFile(t, "testdata/sweep/"+module+".c"), []byte("\n")) {
+		if bytes.Contains(line, []byte("/* the leak */")) {
+			return i + 1
+		}
+	}
+	require.Fail(t, "no line is marked", module)
+	return 0
+}
+
+func outcomes(r *reports.Report) map[string]string {
+	all := map[string]string{}
+	for _, run := range r.Runs {
+		all[run.Scenario] = strings.TrimSpace(string(run.Verdict) + " " + run.Reason)
+	}
+	return all
+}
+
+// Three leak, each in its own way, among others that do not.
+func TestSweepNamesThePlantedLeaks(t *testing.T) {
+	s := testSweep(t, "quiet_*", "loses_early", "loses_late", "loses_at_work", "no_hardware", "permanent")
+	report, err := s.Run(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, reports.Leaks, report.Verdict)
+	assert.Len(t, report.Runs, 11)
+	planted := map[string]string{"loses_early": "lose_early", "loses_late": "lose_late", "loses_at_work": "lose_at_work"}
+	for _, run := range report.Runs {
+		function, leaks := planted[run.Scenario]
+		switch {
+		case leaks:
+			require.Len(t, run.Leaks, 1, run.Scenario)
+			assert.Equal(t, reports.Leaks, run.Verdict)
+			assert.Equal(t, function, run.Leaks[0].Function)
+			assert.Equal(t, run.Scenario, run.Leaks[0].Module)
+			assert.Equal(t, run.Scenario+".c", run.Leaks[0].File)
+			assert.Equal(t, leakLine(t, run.Scenario), run.Leaks[0].Line)
+			checkEvidence(t, s.Gate, run)
+		case run.Scenario == "no_hardware":
+			assert.Equal(t, reports.Skipped, run.Verdict)
+			assert.Contains(t, run.Reason, "ENODEV: no_hardware: no device answers")
+		case run.Scenario == "permanent":
+			assert.Equal(t, reports.Skipped, run.Verdict)
+			assert.Contains(t, run.Reason, "cannot be unloaded")
+		default:
+			assert.Equal(t, reports.Clean, run.Verdict, run.Scenario)
+			assert.Equal(t, 1, run.Stats.Loads, run.Scenario)
+		}
+	}
+	assert.NoFileExists(t, s.resume())
+}
+
+// checkEvidence makes the judgement again from the run's folder.
+func checkEvidence(t *testing.T, g *Gate, run reports.Run) {
+	t.Helper()
+	dir := filepath.Join(g.Out, run.Dir)
+	assert.Equal(t, run.Scenario, filepath.Base(dir))
+	c, err := reports.ReadCapture(dir)
+	require.NoError(t, err)
+	again := reports.Judge(c, reports.Policy{})
+	assert.Equal(t, run.Verdict, again.Verdict)
+	require.Len(t, again.Leaks, len(run.Leaks))
+	assert.Equal(t, run.Leaks[0].Signature, again.Leaks[0].Signature)
+	assert.Equal(t, run.Leaks[0].Line, again.Leaks[0].Line)
+}
+
+// A module that panics, hangs, oopses or stays loaded costs its group a retry,
+// and a leak without the module's code on its stack costs a guest of its own.
+func TestSweepOutlivesWhatMisbehaves(t *testing.T) {
+	s := testSweep(t, "quiet_a", "quiet_b", "loses_early", "loses_abroad", "panics", "hangs", "oopses", "stays", "warns")
+	report, err := s.Run(t.Context())
+	require.NoError(t, err)
+	got := outcomes(report)
+	assert.Contains(t, []string{"none oops", "none load-hang"}, got["oopses"])
+	delete(got, "oopses")
+	assert.Equal(t, map[string]string{
+		"quiet_a": "clean", "quiet_b": "clean", "loses_early": "leaks", "loses_abroad": "leaks",
+		"panics": "none panic", "hangs": "none load-hang", "stays": "none unload-failed", "warns": "none warn",
+	}, got)
+}
+
+const sweepHelperOut = "KMEMGATE_TEST_SWEEP_OUT"
+
+// TestSweepHelper is the sweep that TestSweepGoesOnWhereItWasKilled kills.
+func TestSweepHelper(t *testing.T) {
+	out := os.Getenv(sweepHelperOut)
+	if out == "" {
+		t.Skip("runs in a process of TestSweepGoesOnWhereItWasKilled")
+	}
+	s := testSweep(t, "quiet_*", "loses_*", "no_hardware", "stays")
+	s.Gate.Out, s.Gate.Jobs, s.Group = out, 1, 3
+	_, err := s.Run(t.Context())
+	require.NoError(t, err)
+}
+
+func TestSweepGoesOnWhereItWasKilled(t *testing.T) {
+	testSweep(t) // skips where it cannot run
+	out := t.TempDir()
+	state := filepath.Join(out, "sweep.json")
+	var log bytes.Buffer
+	start := func() *exec.Cmd {
+		log.Reset()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSweepHelper$", "-test.v")
+		cmd.Env = append(os.Environ(), sweepHelperOut+"="+out)
+		cmd.Stdout, cmd.Stderr = &log, &log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		require.NoError(t, cmd.Start())
+		return cmd
+	}
+	var known []string
+	for round := range 3 { // each is killed as soon as it has written something, or soon after
+		cmd := start()
+		before := readState(t, state)
+		require.Eventually(t, func() bool { return len(readState(t, state)) > len(before) }, 3*time.Minute, 20*time.Millisecond)
+		time.Sleep(time.Duration(round) * 400 * time.Millisecond)
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		now := readState(t, state)
+		for _, key := range known {
+			assert.Contains(t, now, key, "what was judged is lost")
+		}
+		known = now
+	}
+	cmd := start()
+	require.NoError(t, cmd.Wait(), log.String())
+	assert.Contains(t, log.String(), fmt.Sprintf("%d of 12 modules were judged before, going on", len(known)))
+
+	f, err := os.Open(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	defer f.Close()
+	report, err := reports.ReadJSON(f)
+	require.NoError(t, err)
+	want := map[string]string{"loses_early": "leaks", "loses_late": "leaks", "loses_at_work": "leaks", "loses_abroad": "leaks", "stays": "none unload-failed"}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		want["quiet_"+name] = "clean"
+	}
+	got := outcomes(&report)
+	assert.Contains(t, got["no_hardware"], "not applicable")
+	delete(got, "no_hardware")
+	assert.Equal(t, want, got)
+	assert.Len(t, report.Runs, 12, "each module once")
+}
+
+// readState lists the keys in a sweep's file, which is whole at any moment.
+func readState(t *testing.T, path string) []string {
+	t.Helper()
+	s, err := openSweepState(path)
+	require.NoError(t, err)
+	var keys []string
+	for key := range s.file.Done {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}

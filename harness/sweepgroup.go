@@ -1,0 +1,202 @@
+package harness
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kmemgate/kmemgate/initramfs"
+	"github.com/kmemgate/kmemgate/initramfs/wire"
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+// settle judges the turns of a group. It returns when each of them has its
+// result: from the group's guest, or from guests of its parts.
+func (k *sweptKernel) settle(ctx context.Context, turns []turn) error {
+	if len(turns) == 0 {
+		return nil
+	}
+	begin := time.Now()
+	g, err := k.run(ctx, turns)
+	if err != nil {
+		return err
+	}
+	if len(turns) == 1 {
+		run, err := k.judgeAlone(g)
+		if err != nil {
+			return err
+		}
+		return k.keep(turns, []reports.Run{run})
+	}
+	r, err := k.read(g)
+	if err != nil {
+		return err
+	}
+	k.Gate.status("%s %s: %d modules in one guest: %s, %.1f s", k.cell.kernel.Release, k.cell.arch, len(turns), r.words(g), time.Since(begin).Seconds())
+	if r.whole == nil {
+		return k.keep(turns, r.runs)
+	}
+	if err := k.split(ctx, turns, r.suspect); err != nil {
+		return err
+	}
+	return k.account(turns, *r.whole)
+}
+
+// split judges the suspect alone and the others without it; where nobody is
+// suspected, one half and then the other.
+func (k *sweptKernel) split(ctx context.Context, turns []turn, suspect int) error {
+	if suspect >= 0 {
+		if err := k.settle(ctx, turns[suspect:suspect+1]); err != nil {
+			return err
+		}
+		return k.settle(ctx, slices.Delete(slices.Clone(turns), suspect, suspect+1))
+	}
+	half := len(turns) / 2
+	if err := k.settle(ctx, turns[:half]); err != nil {
+		return err
+	}
+	return k.settle(ctx, turns[half:])
+}
+
+// account sees to it that what showed in a group is not lost: where none of its
+// modules shows anything without the others, the group has a run of its own.
+func (k *sweptKernel) account(turns []turn, whole reports.Run) error {
+	for _, t := range turns {
+		if done, ok := k.state.get(k.key(t)); ok && done.Run.Verdict != reports.Clean && done.Run.Verdict != reports.Skipped {
+			return nil
+		}
+	}
+	whole.Warnings = append(whole.Warnings, "it shows only with these modules in one guest, loaded one after the other: "+strings.Join(turnNames(turns), " "))
+	return k.state.put(map[string]sweptModule{k.groupKey(turns): {Run: whole, Walked: true}})
+}
+
+// keep writes results down.
+func (k *sweptKernel) keep(turns []turn, runs []reports.Run) error {
+	done := map[string]sweptModule{}
+	for i, run := range runs {
+		done[k.key(turns[i])] = sweptModule{Run: run}
+		if run.Verdict == reports.Leaks || run.Verdict == reports.None {
+			k.Gate.status("%s %s %s: %s %s", run.Kernel, run.Arch, run.Scenario, run.Verdict, runWords(run))
+		}
+	}
+	return k.state.put(done)
+}
+
+// runWords is a run's outcome in a line.
+func runWords(r reports.Run) string {
+	for _, l := range r.Leaks {
+		if l.Status == reports.New {
+			return strings.TrimSpace(l.Title + " " + place(l))
+		}
+	}
+	detail, _, _ := strings.Cut(r.Detail, "\n")
+	return strings.TrimSpace(r.Reason + " " + detail)
+}
+
+// groupRun is a group with what its guest left behind.
+type groupRun struct {
+	turns   []turn
+	name    string
+	dir     string
+	capture *reports.Capture
+	seconds float64
+}
+
+// run starts a guest for a group and keeps its evidence.
+func (k *sweptKernel) run(ctx context.Context, turns []turn) (*groupRun, error) {
+	begin := time.Now()
+	job, err := k.job(turns).region()
+	if err != nil {
+		return nil, err
+	}
+	g := &groupRun{turns: turns, name: groupName(turns)}
+	g.dir = k.folder(g.name)
+	if err := emptyFolder(g.dir); err != nil {
+		return nil, err
+	}
+	if g.capture, err = k.start(ctx, job, RunOptions{Timeout: k.Scenario.Timeout, OutDir: g.dir, Console: k.Gate.Console}); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil { // what an interrupt left behind is no result
+		return nil, ctx.Err()
+	}
+	c := g.capture
+	c.Scenario, c.SourceDir, c.Control, c.Dir = g.name, turns[0].source, k.control.Last, g.dir
+	for _, t := range turns {
+		c.Modules = append(c.Modules, cachedModules(t)...)
+	}
+	if c.Before == nil && c.Reason == "" {
+		c.Before = []byte{} // read, and nothing was there: not the same as not read
+	}
+	if c.RunDir, err = filepath.Rel(k.Gate.Out, g.dir); err != nil {
+		return nil, fmt.Errorf("run folder: %w", err)
+	}
+	g.seconds = time.Since(begin).Seconds()
+	return g, reports.WriteCapture(g.dir, c)
+}
+
+// groupName is the same for the same modules: a retry replaces its evidence.
+func groupName(turns []turn) string {
+	if len(turns) == 1 {
+		return turns[0].name()
+	}
+	sum := sha256.Sum256([]byte(strings.Join(turnNames(turns), " ")))
+	return fmt.Sprintf("group-%x", sum[:4])
+}
+
+func (k *sweptKernel) groupKey(turns []turn) string {
+	return groupName(turns) + k.groupSuffix()
+}
+
+func (k *sweptKernel) groupSuffix() string {
+	return " of " + k.cell.kernel.Key + " " + k.cell.arch
+}
+
+func turnNames(turns []turn) []string {
+	names := make([]string, len(turns))
+	for i, t := range turns {
+		names[i] = t.name()
+	}
+	return names
+}
+
+// job is a group's job: turn after turn, each module's file once.
+func (k *sweptKernel) job(turns []turn) sweepJob {
+	j := sweepJob{Job: wire.Job{Turns: true, Stack: k.Scenario.Stack, TimeoutNS: k.Scenario.Timeout.Nanoseconds()}, files: map[string]string{}}
+	for _, t := range turns {
+		for _, m := range t.modules() {
+			file := "modules/" + m.Name + ".ko"
+			j.files[file] = m.Stripped
+			j.Modules = append(j.Modules, wire.JobModule{Name: m.Name, File: file, UnderTest: m.Name == t.name()})
+		}
+	}
+	return j
+}
+
+// sweepJob is a job and where its files are.
+type sweepJob struct {
+	wire.Job
+	files map[string]string
+}
+
+func (j sweepJob) region() ([]byte, error) {
+	var files []initramfs.File
+	seen := map[string]bool{}
+	for _, m := range j.Modules { // in their order, so that guests repeat
+		if seen[m.File] {
+			continue
+		}
+		seen[m.File] = true
+		f, err := readFileFor(m.Name, j.files[m.File])
+		if err != nil {
+			return nil, err
+		}
+		f.Name = m.File
+		files = append(files, f)
+	}
+	return initramfs.JobRegion(j.Job, files)
+}

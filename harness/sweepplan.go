@@ -1,0 +1,275 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+// Choice is which modules of a kernel are swept.
+type Choice struct {
+	// Patterns take modules by name ("dm_*"), by path in the kernel's tree
+	// ("drivers/net/*") or by directory ("crypto"); none: all. A list like
+	// modules.order is a list of such paths.
+	Patterns []string
+	// Skip leaves modules out, each with a reason.
+	Skip []SkipRule
+	// Shard and Shards take every n-th module: shard 1 to n of n. 0: all.
+	Shard, Shards int
+}
+
+// SkipRule leaves out what a pattern matches.
+type SkipRule struct{ Pattern, Reason string }
+
+// builtinSkips are modules whose leak or damage is what they are for.
+var builtinSkips = []SkipRule{
+	{"kmemleak_test", "it leaks on purpose: it is the canary of every guest"},
+	{"test_lockup", "it locks up on purpose"},
+	{"lkdtm", "it crashes on purpose"},
+}
+
+// turn is one module of a sweep, with the modules that it needs in the order of
+// loading.
+type turn struct {
+	module kernels.Module
+	needs  []kernels.Module
+	source string // directory that file names in its debug information belong to
+}
+
+func (t turn) name() string { return t.module.Name }
+
+func (t turn) modules() []kernels.Module { return append(slices.Clone(t.needs), t.module) }
+
+// sweepPlan is what a sweep does with a kernel's modules.
+type sweepPlan struct {
+	turns   []turn
+	skipped []reports.Run
+}
+
+// plan chooses among the modules of the kernel and of the extra directories.
+func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
+	var p sweepPlan
+	all, err := s.Gate.Builder.KernelModules(c.kernel)
+	if err != nil {
+		return p, err
+	}
+	paths := map[string]string{}
+	sources := map[string]string{}
+	for _, m := range all {
+		rel, err := filepath.Rel(c.kernel.Build, m.Path)
+		if err != nil {
+			return p, hostError("", "sweep: %w", err)
+		}
+		paths[m.Name], sources[m.Name] = rel, c.kernel.Source
+	}
+	for _, dir := range s.Extra {
+		built, err := s.Gate.Builder.External(ctx, c.kernel, dir, kernels.ModuleOptions{})
+		if err != nil {
+			return p, err
+		}
+		for _, m := range built {
+			if paths[m.Name] != "" {
+				return p, Usagef("sweep: %s: its module %s has the name of %s", dir, m.Name, paths[m.Name])
+			}
+			paths[m.Name], sources[m.Name] = filepath.Join(dir, m.Name+".ko"), dir
+		}
+		all = append(all, built...)
+	}
+	chosen, err := s.Choice.choose(all, paths)
+	if err != nil {
+		return p, err
+	}
+	byName := map[string]kernels.Module{}
+	for _, m := range all {
+		byName[m.Name] = m
+	}
+	for _, m := range chosen {
+		reason, err := s.Choice.skips(m, paths[m.Name])
+		if err != nil {
+			return p, err
+		}
+		if reason != "" {
+			p.skipped = append(p.skipped, skippedRun(c, m.Name, reason))
+			continue
+		}
+		p.turns = append(p.turns, turn{module: m, needs: needed(m, byName), source: sources[m.Name]})
+	}
+	return p, nil
+}
+
+// choose takes the shard's part of what the patterns match, in the order of names.
+func (c Choice) choose(all []kernels.Module, paths map[string]string) ([]kernels.Module, error) {
+	matched := make([]bool, len(c.Patterns))
+	var chosen []kernels.Module
+	for _, m := range all {
+		take := len(c.Patterns) == 0
+		for i, p := range c.Patterns {
+			ok, err := matches(p, m.Name, paths[m.Name])
+			if err != nil {
+				return nil, err
+			}
+			matched[i] = matched[i] || ok
+			take = take || ok
+		}
+		if take {
+			chosen = append(chosen, m)
+		}
+	}
+	if i := slices.Index(matched, false); i >= 0 {
+		return nil, Usagef("sweep: %q matches none of the %d modules of this kernel", c.Patterns[i], len(all))
+	}
+	slices.SortFunc(chosen, func(a, b kernels.Module) int { return cmp.Compare(a.Name, b.Name) })
+	if c.Shards == 0 {
+		return chosen, nil
+	}
+	var part []kernels.Module
+	for i := c.Shard - 1; i < len(chosen); i += c.Shards {
+		part = append(part, chosen[i])
+	}
+	return part, nil
+}
+
+// matches tells whether a pattern means a module.
+func matches(pattern, name, file string) (bool, error) {
+	plain := strings.TrimSuffix(strings.TrimSuffix(pattern, ".ko"), ".o") // modules.order has .o up to 6.1
+	file = strings.TrimSuffix(file, ".ko")
+	byName, err := path.Match(kernels.ModuleName(plain), name)
+	if err != nil {
+		return false, Usagef("sweep: %q: %w", pattern, err)
+	}
+	byPath, err := path.Match(plain, file)
+	if err != nil {
+		return false, Usagef("sweep: %q: %w", pattern, err)
+	}
+	return byName || byPath || strings.HasPrefix(file, strings.TrimSuffix(pattern, "/")+"/"), nil
+}
+
+// skips tells why a module is left out; empty: it is not.
+func (c Choice) skips(m kernels.Module, file string) (string, error) {
+	for _, r := range slices.Concat(c.Skip, builtinSkips) {
+		ok, err := matches(r.Pattern, m.Name, file)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			return "left out: " + r.Reason, nil
+		}
+	}
+	permanent, err := isPermanent(m.Path)
+	if err != nil {
+		return "", err
+	}
+	if permanent {
+		return "not applicable: it has an init function and no exit function, so it cannot be unloaded", nil
+	}
+	return "", nil
+}
+
+// isPermanent tells modules that the kernel refuses to unload
+// (kernel/module/main.c, delete_module: init without exit).
+func isPermanent(file string) (bool, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return false, hostError("", "sweep: %w", err)
+	}
+	defer f.Close()
+	symbols, err := f.Symbols()
+	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+		return false, hostError("", "sweep: %s: %w", file, err)
+	}
+	has := map[string]bool{}
+	for _, s := range symbols {
+		has[s.Name] = has[s.Name] || s.Section != elf.SHN_UNDEF
+	}
+	return has["init_module"] && !has["cleanup_module"], nil
+}
+
+// needed are the modules that one needs, those needed first before the others.
+func needed(m kernels.Module, byName map[string]kernels.Module) []kernels.Module {
+	var list []kernels.Module
+	seen := map[string]bool{m.Name: true}
+	var add func(names []string)
+	add = func(names []string) {
+		for _, name := range names {
+			need, ok := byName[name]
+			if !ok || seen[name] {
+				continue
+			}
+			seen[name] = true
+			add(need.Depends)
+			list = append(list, need)
+		}
+	}
+	add(m.Depends)
+	return list
+}
+
+func skippedRun(c cell, module, reason string) reports.Run {
+	return reports.Run{
+		Kernel: c.kernel.Release, Arch: c.arch, Scenario: module, Verdict: reports.Skipped, Reason: reason,
+		Clock: c.scenario.Clock, Leaks: []reports.Leak{},
+	}
+}
+
+// grouped cuts turns into groups of a size, and of bounded bytes.
+func grouped(turns []turn, size int) ([][]turn, error) {
+	var groups [][]turn
+	var bytes int64
+	for _, t := range turns {
+		var own int64
+		for _, m := range t.modules() {
+			info, err := os.Stat(m.Stripped)
+			if err != nil {
+				return nil, hostError("", "module %s: %w", m.Name, err)
+			}
+			own += info.Size()
+		}
+		last := len(groups) - 1
+		if last < 0 || len(groups[last]) >= size || bytes+own > sweepBytes {
+			groups, bytes = append(groups, nil), 0
+			last++
+		}
+		groups[last] = append(groups[last], t)
+		bytes += own
+	}
+	return groups, nil
+}
+
+// ParseSkips reads a list of modules to leave out, a pattern and a reason a line.
+//
+// Example: test_bpf  # takes minutes
+func ParseSkips(name string, text []byte) ([]SkipRule, error) {
+	var rules []SkipRule
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		pattern, reason, _ := strings.Cut(strings.TrimSpace(line), "#")
+		pattern, reason = strings.TrimSpace(pattern), strings.TrimSpace(reason)
+		switch {
+		case pattern == "": // a comment
+		case reason == "":
+			return nil, Usagef("%s:%d: %s: give a reason: %s  # why", name, n, pattern, pattern)
+		default:
+			rules = append(rules, SkipRule{pattern, reason})
+		}
+	}
+	return rules, nil
+}
+
+// ParseShard reads "2/3".
+func ParseShard(text string) (shard, shards int, err error) {
+	if _, err := fmt.Sscanf(text, "%d/%d", &shard, &shards); err != nil || shard < 1 || shard > shards || text != fmt.Sprintf("%d/%d", shard, shards) {
+		return 0, 0, Usagef("--shard %s: want i/n, from 1/n to n/n", text)
+	}
+	return shard, shards, nil
+}

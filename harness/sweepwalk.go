@@ -1,0 +1,63 @@
+package harness
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmemgate/kmemgate/reports"
+)
+
+// walkAll walks the error paths of every module that loads, as many modules at
+// once as there are jobs.
+func (k *sweptKernel) walkAll(ctx context.Context, turns []turn) error {
+	m, err := k.Gate.machine(ctx, k.cell)
+	if err != nil {
+		return err
+	}
+	start, err := k.Gate.starter(ctx, m)
+	if err != nil {
+		return err
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(k.Gate.jobs())
+	for _, t := range turns {
+		done, ok := k.state.get(k.key(t))
+		if !ok || done.Walked || done.Run.Verdict != reports.Clean && done.Run.Verdict != reports.Leaks {
+			continue
+		}
+		work.Go(func() error {
+			run, err := k.walkOne(ctx, start, t, done.Run)
+			if err != nil {
+				return err
+			}
+			return k.state.put(map[string]sweptModule{k.key(t): {Run: run, Walked: true}})
+		})
+	}
+	return work.Wait()
+}
+
+// walkOne walks one module's error paths, in one guest at a time.
+func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run reports.Run) (reports.Run, error) {
+	s := *k.Scenario
+	s.Name, s.Exercise, s.Files, s.Modules, s.Build = t.name(), "", nil, nil, ""
+	c := k.cell
+	c.scenario, c.modules, c.tested = &s, t.modules(), map[string]bool{t.name(): true}
+	dir := filepath.Join(k.Gate.folder(c), "walk")
+	w := &walk{gate: k.Gate, cell: c, start: start, dir: dir, next: 1, end: walkBound + 1}
+	if err := w.work(ctx); err != nil {
+		return run, err
+	}
+	if ctx.Err() != nil {
+		return run, ctx.Err()
+	}
+	run = reports.MergeWalk(run, w.judged())
+	if run.Walk != nil && len(run.Walk.Findings) == 0 && run.Verdict != reports.None {
+		if err := os.RemoveAll(dir); err != nil { // nothing that anybody would read
+			return run, hostError("", "sweep: %w", err)
+		}
+	}
+	return run, nil
+}
