@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type answer struct {
 	cycles   []reports.Cycle
 	exercise []reports.Exercise
 	scans    []reports.Scan
+	tracked  *int
 	walk     []reports.WalkStep
 	trouble  *wire.Trouble
 }
@@ -86,6 +88,8 @@ func (a *answer) take(m wire.Message) {
 	case wire.Scan:
 		a.scans = append(a.scans, reports.Scan{N: m.N, Jiffies: m.Jiffies, Bytes: m.Bytes,
 			Records: m.Records, Seconds: float64(m.TookNS) / 1e9})
+	case wire.Tracked:
+		a.tracked = &m.Objects
 	case wire.WalkStep:
 		a.walk = append(a.walk, reports.WalkStep{N: m.N, Injected: m.Injected, Errno: m.Errno,
 			PID: m.PID, Begin: m.Begin, End: m.End})
@@ -129,6 +133,11 @@ func (a *answer) unload(m wire.Unload) {
 			if l.End == 0 {
 				l.End = m.Jiffies
 			}
+			for _, d := range m.Bound { // a probe may end after the load does
+				if !slices.Contains(l.Bound, d) {
+					l.Bound = append(l.Bound, d)
+				}
+			}
 			break
 		}
 	}
@@ -151,7 +160,7 @@ func (a *answer) fill(c *reports.Capture) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c.HZ, c.CPUs = a.hello.HZ, a.hello.CPUs
-	c.Loads, c.Cycles, c.Exercises, c.Scans = a.loads, a.cycles, a.exercise, a.scans
+	c.Loads, c.Cycles, c.Exercises, c.Scans, c.Tracked = a.loads, a.cycles, a.exercise, a.scans, a.tracked
 	if len(a.walk) > 0 {
 		c.Walk = &reports.WalkData{Steps: a.walk}
 	}

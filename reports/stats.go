@@ -42,7 +42,11 @@ func (j *judge) workWarnings() {
 	if s.Devices == 0 && j.registersDriver() {
 		j.warn("the modules under test register a driver, but it bound no device: its probe never ran")
 	}
-	if j.c.Tracked != nil && s.Tracked == 0 {
-		j.warn("the modules under test allocated nothing: there was nothing to leak")
+	switch {
+	case s.Loads == 0 || s.Tracked > 0 || j.run.Walk != nil:
+	case j.c.Tracked == nil:
+		j.warn("what the modules under test allocated was not counted: whether anything could leak is not known")
+	default:
+		j.warn("the modules under test allocated nothing that kmemleak tracks: there was nothing to leak")
 	}
 }

@@ -122,6 +122,10 @@ func (a *agent) scans(enough func() bool) error {
 			return nil
 		}
 	}
-	return fail(wire.ReasonUnsettled, fmt.Errorf("%d scans, and the last two reads hold %d and %d records, %d of the canary's %d",
+	reason := wire.ReasonUnsettled
+	if agree(a.leaks.previous, a.leaks.last) {
+		reason = wire.ReasonCanaryGone
+	}
+	return fail(reason, fmt.Errorf("%d scans, and the last two reads hold %d and %d records, %d of the canary's %d",
 		maxScans+extra, len(records(a.leaks.previous)), len(records(a.leaks.last)), a.canaryFound(), a.canaryCount))
 }

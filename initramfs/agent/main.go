@@ -43,13 +43,14 @@ func main() {
 
 // agent is the state of PID 1.
 type agent struct {
-	out    *wire.Writer
-	leaks  detector
-	log    *kernelLog
-	job    wire.Job
-	limit  time.Duration // guest time for one load, unload or script
-	hz     int
-	output []byte // of the script
+	out     *wire.Writer
+	leaks   detector
+	log     *kernelLog
+	job     wire.Job
+	limit   time.Duration // guest time for one load, unload or script
+	hz      int
+	output  []byte   // of the script
+	counter *counter // of allocations; nil where the kernel cannot
 
 	canaryPID   int
 	canaryCount int

@@ -15,6 +15,9 @@ func (a *agent) work() error {
 	if err := a.leaks.command("stack=" + a.stack()); err != nil {
 		return err
 	}
+	if a.job.Walk == nil && !a.job.Shell && !a.job.Turns {
+		a.startCounting()
+	}
 	occupySlabs(1) // what the wait for the job has freed
 	switch {
 	case a.job.Shell:
@@ -29,7 +32,7 @@ func (a *agent) work() error {
 			return err
 		}
 	}
-	return nil
+	return a.sendCount()
 }
 
 // stack tells whether task stacks are scanned: off, unless the job says
@@ -51,7 +54,11 @@ func (a *agent) cycles() int { return max(a.job.Cycles, 1) }
 func (a *agent) cycle(n int) error {
 	mark("cycle %d of %d", n, a.cycles())
 	for _, m := range a.job.Modules {
-		if err := a.load(m, n); err != nil {
+		load := a.load
+		if !m.UnderTest {
+			load = a.loadUncounted
+		}
+		if err := load(m, n); err != nil {
 			return err
 		}
 	}

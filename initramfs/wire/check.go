@@ -25,6 +25,8 @@ func check(m Message) error {
 			within("cycle", m.Cycle, 0, 1<<20), each("holder", m.Holders, 1024), each("device", m.Bound, 1024))
 	case Exercise:
 		return first(text("signal", m.Signal, 32), within("cycle", m.Cycle, 0, 1<<20))
+	case Tracked:
+		return within("objects", m.Objects, 0, 1<<31-1)
 	case Scan:
 		return first(within("n", m.N, 0, 1<<20), within("bytes", m.Bytes, 0, MaxStream), within("records", m.Records, 0, 1<<24))
 	case WalkStep:

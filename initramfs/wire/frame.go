@@ -16,7 +16,7 @@ import (
 const Version = 1
 
 // Message is one message of the guest: Hello, Phase, Load, Unload, Exercise,
-// Scan, WalkStep, Data, End, Trouble or Done.
+// Tracked, Scan, WalkStep, Data, End, Trouble or Done.
 type Message interface{ Kind() Kind }
 
 // Data is a piece of a stream. Its bytes are valid until the Reader's next
@@ -40,6 +40,9 @@ func (Unload) Kind() Kind { return KindUnload }
 
 // Kind is the first byte of the message's body.
 func (Exercise) Kind() Kind { return KindExercise }
+
+// Kind is the first byte of the message's body.
+func (Tracked) Kind() Kind { return KindTracked }
 
 // Kind is the first byte of the message's body.
 func (Scan) Kind() Kind { return KindScan }
@@ -152,6 +155,7 @@ var limits = map[Kind]int{
 	KindLoad:     60 << 10, // sections of a big module: some hundred, 40 bytes each
 	KindUnload:   8 << 10,
 	KindExercise: 1 << 10,
+	KindTracked:  1 << 10,
 	KindScan:     1 << 10,
 	KindWalk:     1 << 10,
 	KindData:     1 + 255 + MaxChunk,

@@ -13,6 +13,7 @@ const (
 	KindUnload   Kind = 'U' // Unload: a module was unloaded, or refused
 	KindExercise Kind = 'X' // Exercise: the script ended
 	KindScan     Kind = 'S' // Scan: one scan and the read after it
+	KindTracked  Kind = 'A' // Tracked: what the modules allocated
 	KindWalk     Kind = 'W' // WalkStep: one step of a walk of error paths
 	KindData     Kind = 'D' // stream name length (1 byte), name, bytes
 	KindEnd      Kind = 'E' // End: a stream is complete
@@ -114,6 +115,13 @@ type Exercise struct {
 	Signal string `json:"signal,omitempty"` // e.g. "SIGSEGV"
 }
 
+// Tracked tells how many allocations kmemleak tracked with a module's code on
+// their stack, between the first load and the last unload. It is not sent where
+// the kernel cannot count them.
+type Tracked struct {
+	Objects int `json:"objects"`
+}
+
 // Scan tells of one scan and of the read that followed.
 type Scan struct {
 	N       int    `json:"n"`
@@ -159,6 +167,7 @@ const (
 	ReasonNoDebugfs    = "no-debugfs"       // debugfs could not be mounted
 	ReasonShortWrite   = "short-write"      // a command was not taken in full
 	ReasonUnsettled    = "unsettled"        // reads still differ after all scans
+	ReasonCanaryGone   = "canary-missing"   // they agree, but never hold all of the canary
 	ReasonLoadFailed   = "load-failed"      // a module was refused
 	ReasonUnloadFailed = "unload-failed"    // a module would not go
 	ReasonExercise     = "exercise-failed"  // the script exited non-zero

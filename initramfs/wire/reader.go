@@ -200,6 +200,7 @@ var decoders = map[Kind]func([]byte) (Message, error){
 	KindLoad:     object[Load],
 	KindUnload:   object[Unload],
 	KindExercise: object[Exercise],
+	KindTracked:  object[Tracked],
 	KindScan:     object[Scan],
 	KindWalk:     object[WalkStep],
 	KindData:     chunk,

@@ -18,6 +18,7 @@ var conversation = []Message{
 	Load{Module: "foo", UnderTest: true, Cycle: 1, PID: 101, Begin: 1, Sections: map[string]uint64{".text": 0xffffffffa0000000}, Bound: []string{"pci:edu:0000:00:05.0"}},
 	Unload{Module: "foo", Cycle: 1, Errno: "EBUSY", Holders: []string{"bar"}, RefCnt: 1, Jiffies: 2},
 	Exercise{Cycle: 1, Status: 1},
+	Tracked{Objects: 7},
 	Scan{N: 1, Jiffies: 3, Bytes: 750, Records: 1, TookNS: 4},
 	WalkStep{N: 1, Injected: true, Errno: "ENOMEM", PID: 9, Begin: 5, End: 6},
 	Trouble{Reason: ReasonExercise, Detail: "exit status 1\nlast words"},
