@@ -23,6 +23,11 @@ const (
 	// may be: "a pure CPU loop is about 4 times slower" (measured), on a host
 	// whose cores are all taken.
 	slowdown = 8
+	// afterOops is how long, in the host's time, a guest may be silent whose
+	// kernel has oopsed: nothing it says can make a verdict of that any more, and
+	// a lock that the victim held is waited for in a loop of pauses, in which
+	// warped time crawls: 25 s of it were not over after 200 (measured, x86_64).
+	afterOops = 20 * time.Second
 )
 
 // Boot boots a guest, hands it the job and gathers its answer. What goes wrong

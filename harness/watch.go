@@ -131,6 +131,9 @@ func (w *watcher) late(ctx context.Context) ending {
 	if time.Since(w.begin) > w.opt.wall() {
 		return w.hung(ctx, fmt.Sprintf("not done after %v", w.opt.wall()))
 	}
+	if silent > afterOops && oopsText.Match(w.guest.console.Bytes()) {
+		return w.hung(ctx, fmt.Sprintf("no word from the guest for %v, and its kernel had oopsed", silent.Round(time.Second)))
+	}
 	if w.guest.plan.Clock == ClockReal {
 		if silent > limit {
 			return w.hung(ctx, fmt.Sprintf("no word from the guest for %v", limit))

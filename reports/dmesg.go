@@ -43,9 +43,12 @@ var dmesgRules = []dmesgRule{
 	{ReasonWarn, "INFO: possible ", "", "kernel/locking/lockdep.c"},
 }
 
-// reasonOOM is the guest's own word for it (wire.ReasonOutOfMemory; this
+// The guest's own words (wire.ReasonOutOfMemory, wire.ReasonDetectorOff; this
 // package imports nothing of ours).
-const reasonOOM = "out-of-memory"
+const (
+	reasonOOM         = "out-of-memory"
+	reasonDetectorOff = "detector-off"
+)
 
 // dmesgTrouble returns the first line for each reason that a log gives.
 func dmesgTrouble(log []byte) map[string]string {

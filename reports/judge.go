@@ -76,11 +76,11 @@ func (j *judge) none(reason, detail string) {
 // verdict goes from what makes the texts worthless to what they say. A walk's
 // findings stand by themselves: the guest that died is the finding.
 func (j *judge) verdict() {
-	trouble := dmesgTrouble(j.c.Dmesg)
+	trouble := dmesgTrouble(j.c.kernelLog())
 	j.walkFindings()
 	switch {
 	case j.c.Reason != "":
-		j.none(j.c.Reason, cmp.Or(j.c.Detail, trouble[j.c.Reason]))
+		j.none(j.because(trouble))
 	case !j.survived(trouble):
 	default:
 		j.judgeReads(trouble)
@@ -88,6 +88,41 @@ func (j *judge) verdict() {
 	if j.run.Walk != nil && len(j.run.Walk.Findings) > 0 {
 		j.run.Verdict = Leaks
 	}
+}
+
+// kernelLog is the log that the guest sent, or what it printed before it could.
+func (c *Capture) kernelLog() []byte {
+	if len(c.Dmesg) > 0 {
+		return c.Dmesg
+	}
+	return c.Console
+}
+
+// consequences are the reasons (package wire has those of the guest) behind
+// which an oops or a lack of memory may stand: a task that oopsed in a module's
+// init is to its agent a load that hangs, one that the kernel shot a child that
+// was killed. A panic stands for itself, but where it is for want of memory.
+var consequences = map[string][]string{
+	ReasonOops: {"load-failed", "load-hang", "unload-failed", "unload-hang", "exercise-failed", "exercise-hang",
+		"unsettled", "agent-error", ReasonCanary, ReasonHang, ReasonAgentDied},
+	reasonOOM: {"load-failed", "load-hang", "unload-failed", "unload-hang", "exercise-failed", "exercise-hang",
+		"unsettled", "agent-error", ReasonCanary, ReasonHang, ReasonAgentDied, ReasonPanic},
+}
+
+// because tells why host and guest gave up: the reason that they saw, or what
+// the kernel log has behind it.
+func (j *judge) because(trouble map[string]string) (reason, detail string) {
+	reason, detail = j.c.Reason, cmp.Or(j.c.Detail, trouble[j.c.Reason])
+	for _, cause := range []string{ReasonOops, reasonOOM} {
+		line := trouble[cause]
+		if line != "" && slices.Contains(consequences[cause], reason) && !j.walkSaw(cause, line) {
+			return cause, fmt.Sprintf("%s; then %s: %s", line, reason, detail)
+		}
+	}
+	if line := trouble[ReasonDetectorDied]; line != "" && reason == reasonDetectorOff {
+		detail += ": " + line
+	}
+	return reason, detail
 }
 
 // survived checks the kernel log for what no verdict can be built on.
