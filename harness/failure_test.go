@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,20 +95,29 @@ func qemusIn(t testing.TB, dir string) []string {
 	return pids
 }
 
+// onFirstWord does something once the guest runs: when its console prints.
+type onFirstWord struct {
+	once sync.Once
+	do   func()
+}
+
+func (w *onFirstWord) Write(b []byte) (int, error) {
+	w.once.Do(w.do)
+	return len(b), nil
+}
+
+func killQEMUs(t testing.TB, dir string) {
+	for _, pid := range qemusIn(t, dir) {
+		_ = exec.Command("kill", "-KILL", pid).Run() // it may have ended
+	}
+}
+
 // TestKilled ends QEMU behind our back.
 func TestKilled(t *testing.T) {
 	m := fakeMachine(t, "arm64", "hang")
 	h := &Host{Temp: t.TempDir()}
-	go func() {
-		for len(qemusIn(t, h.Temp)) == 0 {
-			time.Sleep(10 * time.Millisecond)
-		}
-		time.Sleep(500 * time.Millisecond)
-		for _, pid := range qemusIn(t, h.Temp) {
-			_ = exec.Command("kill", "-KILL", pid).Run()
-		}
-	}()
-	c, err := h.Boot(t.Context(), m, emptyJob(t), RunOptions{})
+	killer := &onFirstWord{do: func() { killQEMUs(t, h.Temp) }}
+	c, err := h.Boot(t.Context(), m, emptyJob(t), RunOptions{Console: killer})
 	require.NoError(t, err)
 	assert.Equal(t, reports.ReasonQEMU, c.Reason)
 	assert.Contains(t, c.Detail, "signal: killed")

@@ -192,7 +192,7 @@ func TestNeverReady(t *testing.T) {
 	c, err := tmpl.Run(t.Context(), emptyJob(t), RunOptions{OutDir: out})
 	require.NoError(t, err)
 	assert.Equal(t, reports.ReasonPanic, c.Reason)
-	assert.Contains(t, c.Detail, "No working init found")
+	assert.Contains(t, c.Detail, "VFS: Unable to mount root fs") // the kernel has block devices, so it looks for one
 	assert.FileExists(t, filepath.Join(out, "console.log"))
 	assertNothingLeft(t, h.Temp)
 }
