@@ -85,6 +85,9 @@ type RunOptions struct {
 	// Terminal is where a person types to the guest's console (Console
 	// shows it). The guest then idles at no cost, and nothing times out.
 	Terminal io.Reader
+	// Debugger, where set, leaves the guest's clock stopped until a debugger
+	// lets it run; it is called with the line that attaches one.
+	Debugger func(line string)
 
 	waits time.Duration // for tests; 0 means agentWaits
 	// ReadMemory is asked, once the guest has said everything, which memory

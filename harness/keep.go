@@ -14,14 +14,35 @@ const keptFile = "KEPT"
 // keepArgs are what only a kept guest needs: doors for people. They are in the
 // private folder: a socket's path is bounded (108 bytes, unix(7)).
 func keepArgs(dir *tempDir) []string {
-	socket := func(id string) string {
-		return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, escape(dir.file(id)))
-	}
-	return []string{
+	return append(debugArgs(dir),
 		"-pidfile", dir.file("pid"),
-		"-chardev", socket("monitor"), "-mon", "chardev=monitor,mode=readline",
-		"-chardev", socket("gdb"), "-gdb", "chardev:gdb",
+		"-chardev", doorFor("monitor", dir), "-mon", "chardev=monitor,mode=readline")
+}
+
+// doors are what a person needs to get into this guest.
+func (p plan) doors(dir *tempDir) []string {
+	switch {
+	case p.orphan:
+		return keepArgs(dir)
+	case p.debug:
+		return debugArgs(dir)
 	}
+	return nil
+}
+
+// debugArgs are the debugger's door.
+func debugArgs(dir *tempDir) []string {
+	return []string{"-chardev", doorFor("gdb", dir), "-gdb", "chardev:gdb"}
+}
+
+func doorFor(id string, dir *tempDir) string {
+	return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, escape(dir.file(id)))
+}
+
+// debugLine attaches a debugger.
+func (g *guest) debugLine() string {
+	symbols := filepath.Join(cmp.Or(g.plan.Kernel.Build, filepath.Dir(g.plan.Kernel.Image)), "vmlinux")
+	return fmt.Sprintf("gdb %s -ex 'target remote %s'", shellQuote(symbols), g.dir.file("gdb"))
 }
 
 // keep writes down how a person reaches the paused guest and ends it.
@@ -30,12 +51,11 @@ func (g *guest) keep(outDir string) error {
 	if err != nil {
 		return hostError("", "%w", err)
 	}
-	symbols := filepath.Join(cmp.Or(g.plan.Kernel.Build, filepath.Dir(g.plan.Kernel.Image)), "vmlinux")
 	text := fmt.Sprintf(`The guest stands still since its answer.
-debugger: gdb %s -ex 'target remote %s'
+debugger: %s
 monitor:  socat - UNIX-CONNECT:%s
 end it:   kill %s; rm -r %s
-`, shellQuote(symbols), g.dir.file("gdb"), shellQuote(g.dir.file("monitor")), bytes.TrimSpace(pid), shellQuote(g.dir.path))
+`, g.debugLine(), shellQuote(g.dir.file("monitor")), bytes.TrimSpace(pid), shellQuote(g.dir.path))
 	path := filepath.Join(cmp.Or(outDir, g.dir.path), keptFile)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return hostError("", "%w", err)

@@ -92,6 +92,7 @@ type plan struct {
 	kvm        bool
 	idle       bool   // let an idle guest sleep: for a person at a prompt
 	orphan     bool   // QEMU outlives us (Keep)
+	debug      bool   // a debugger may attach
 	ram        string // file behind the guest's RAM; empty: anonymous
 	job        string // file behind the job's memory
 	con        string // FIFOs of the console, without .in and .out

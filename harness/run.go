@@ -39,7 +39,7 @@ func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) 
 	if err != nil {
 		return nil, err
 	}
-	p.orphan, p.idle = opt.Keep, opt.Terminal != nil
+	p.orphan, p.debug, p.idle = opt.Keep, opt.Debugger != nil, opt.Terminal != nil
 	begin := time.Now()
 	g, err := h.boot(ctx, p, job)
 	if err != nil {
@@ -76,9 +76,7 @@ func (h *Host) bootIn(ctx context.Context, dir *tempDir, p plan, job []byte) (*g
 	if err := writeJob(p.job, job); err != nil {
 		return nil, err
 	}
-	if p.orphan {
-		p.extra = keepArgs(dir)
-	}
+	p.extra = p.doors(dir)
 	return start(ctx, dir, p)
 }
 
@@ -108,7 +106,9 @@ func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *repo
 	if opt.Terminal != nil {
 		go g.console.typed(g.plan.con+".in", opt.Terminal)
 	}
-	if err := g.qmp.Do(ctx, "cont", nil, nil); err != nil && ctx.Err() == nil {
+	if opt.Debugger != nil {
+		opt.Debugger(g.debugLine())
+	} else if err := g.qmp.Do(ctx, "cont", nil, nil); err != nil && ctx.Err() == nil {
 		return hostError("", "%s: %w%s", g.plan.facts.program, err, g.stderr.lastLine())
 	}
 	w := watcher{guest: g, answer: a, opt: opt, goal: a.over}

@@ -210,10 +210,8 @@ func (t *Template) clone(ctx context.Context, job []byte, opt RunOptions) (*gues
 		return nil, err
 	}
 	p := t.plan
-	p.role, p.orphan, p.idle = roleClone, opt.Keep, opt.Terminal != nil
-	if p.orphan {
-		p.extra = keepArgs(dir)
-	}
+	p.role, p.orphan, p.debug, p.idle = roleClone, opt.Keep, opt.Debugger != nil, opt.Terminal != nil
+	p.extra = p.doors(dir)
 	p.ram, p.initrd, p.job = ram, filepath.Join(t.dir, fileInitrd), dir.file("job")
 	return t.host.restore(ctx, dir, p, filepath.Join(t.dir, fileState), job)
 }

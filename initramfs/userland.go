@@ -60,7 +60,7 @@ func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 		return nil, err
 	}
 	binary := filepath.Join(tmp, "bb")
-	if err := s.compile(ctx, main, binary, ".", "GO111MODULE=off", "GOPATH="+tmp); err != nil {
+	if err := s.compile(ctx, main, binary, ".", "GO111MODULE=off", "GOPATH="+tmp, "GOFLAGS=-tags="+plainShell); err != nil {
 		return nil, err
 	}
 	content, err := os.ReadFile(binary)
@@ -88,6 +88,10 @@ func init() {
 }
 `
 
+// plainShell is the build tag of a shell without an editor of its own: it takes
+// lines from a pipe as well as from a person.
+const plainShell = "goshsmall"
+
 // generate has u-root's busybox compiler write the sources of one program below
 // dir, a GOPATH. Compiling them ourselves can be cancelled, and uses the
 // standard library as it lies in Go's cache: u-root's own build turns inlining
@@ -113,7 +117,8 @@ func generate(s *source, dir string) error {
 
 func (s *source) busyboxEnv() *golang.Environ {
 	return golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(s.goArch),
-		golang.WithGOROOT(s.goRoot), golang.WithWorkingDir(s.dir), golang.WithMod(golang.ModReadonly), golang.WithGO111MODULE("on"))
+		golang.WithGOROOT(s.goRoot), golang.WithWorkingDir(s.dir), golang.WithMod(golang.ModReadonly), golang.WithGO111MODULE("on"),
+		golang.WithBuildTag(plainShell))
 }
 
 // userlandFiles lays the program out: /bbin/bb, a link to it for each command,

@@ -42,7 +42,7 @@ func (a *agent) shell() error {
 
 func (a *agent) greeting() string {
 	var b strings.Builder
-	b.WriteString("\r\nkmemgate: kmemleak scans when told to. As the gate does it:\r\n")
+	b.WriteString("\r\n" + wire.ShellGreeting + " kmemleak scans when told to. As the gate does it:\r\n")
 	for _, m := range a.job.Modules {
 		fmt.Fprintf(&b, "  insmod %s\r\n", strings.TrimSpace(filepath.Join(jobDir, m.File)+" "+m.Params))
 	}

@@ -6,6 +6,9 @@
 // owns the guest's kernel.
 package wire
 
+// ShellGreeting is the first thing that a shell's guest prints for a person.
+const ShellGreeting = "kmemgate:"
+
 // Job is what a guest is asked to do. It is the first file, job.json, of the
 // job archive; the other files it names stand in the same archive.
 //
