@@ -168,15 +168,17 @@ func (k *sweptKernel) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if k.start, err = k.Gate.starter(ctx, m); err != nil {
+	start, startControl, err := k.Gate.starters(ctx, m)
+	if err != nil {
 		return err
 	}
+	k.start = start
 	region, err := initramfs.JobRegion(k.job(nil).Job, nil)
 	if err != nil {
 		return err
 	}
 	dir := k.folder("control")
-	if k.control, err = k.start(ctx, region, RunOptions{Timeout: k.Scenario.Timeout, OutDir: dir}); err != nil {
+	if k.control, err = startControl(ctx, region, RunOptions{Timeout: k.Scenario.Timeout, OutDir: dir}); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {

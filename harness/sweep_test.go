@@ -102,7 +102,7 @@ func record(address, jiffies int) string {
 
 func TestTextsAreCutByTurns(t *testing.T) {
 	log := "[ 1.0] boot\r\n" +
-		"[ 2.0] kmemgate: turn of a begins\r\n[ 2.1] a: hello\r\n[ 2.2] kmemgate: turn of a ends\r\n" +
+		"[ 2.0] kmemgate: turn of a begins\r\n[ 2.1] a: hello\r\n[ 2.2] kmemgate: turn of a ends, 7 objects tracked\r\n" +
 		"[ 3.0] kmemgate: turn of b begins\r\n[ 3.1] b: no device\r\n[ 3.2] kmemgate: turn of b ends\r\n" +
 		"[ 9.0] settled\r\n"
 	g := &groupRun{
@@ -121,6 +121,9 @@ func TestTextsAreCutByTurns(t *testing.T) {
 	assert.Equal(t, record(1, 10), string(p.last.of(-1)), "what was there before the first turn")
 	assert.Equal(t, record(1, 10)+record(2, 101)+record(3, 150), string(p.last.of(0)), "a turn lasts until the next")
 	assert.Equal(t, record(1, 10)+record(4, 200), string(p.last.of(1)))
+	require.NotNil(t, p.tracked[0])
+	assert.Equal(t, 7, *p.tracked[0])
+	assert.Nil(t, p.tracked[1], "it was not counted")
 	assert.Empty(t, p.refused(0))
 	assert.Equal(t, "ENODEV", p.refused(1))
 	assert.Equal(t, "b: no device", p.words(1))
@@ -232,6 +235,7 @@ func TestSweepNamesThePlantedLeaks(t *testing.T) {
 		default:
 			assert.Equal(t, reports.Clean, run.Verdict, run.Scenario)
 			assert.Equal(t, 1, run.Stats.Loads, run.Scenario)
+			assert.Equal(t, 1, run.Stats.Tracked, run.Scenario)
 		}
 	}
 	assert.NoFileExists(t, s.resume())

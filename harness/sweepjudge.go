@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kmemgate/kmemgate/initramfs"
@@ -100,6 +101,9 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	c.Command = k.reproduce(strings.Join(turnNames(g.turns), " "))
 	c.Timings = map[string]float64{"total": g.seconds / float64(len(g.turns))}
 	if i == everything {
+		if len(g.turns) == 1 {
+			c.Tracked = p.tracked[0]
+		}
 		return &c
 	}
 	c.Last, c.Previous, c.Dmesg, c.Loads = p.last.of(i), p.previous.of(i), p.dmesgOf(i), p.loadsOf(i)
@@ -107,6 +111,7 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	if i >= 0 {
 		t := g.turns[i]
 		c.Scenario, c.SourceDir, c.Modules, c.Command = t.name(), t.source, cachedModules(t), k.reproduce(t.name())
+		c.Tracked = p.tracked[i]
 	}
 	return &c
 }
@@ -195,7 +200,9 @@ func refusedRun(run reports.Run, errno, words string) reports.Run {
 }
 
 // turnMark is what the agent writes into the kernel's log around each turn.
-var turnMark = regexp.MustCompile(`(?m)^.*kmemgate: turn of ([A-Za-z0-9_]+) (begins|ends)\r?$`)
+//
+// Example: [   12.345678] kmemgate: turn of dummy ends, 7 objects tracked
+var turnMark = regexp.MustCompile(`(?m)^.*kmemgate: turn of ([A-Za-z0-9_]+) (begins|ends)(?:, (\d+) objects tracked)?\r?$`)
 
 // unfinished is the turn that began and did not end; -1: none.
 func unfinished(g *groupRun) int {
@@ -219,6 +226,7 @@ type parts struct {
 	last, previous cut
 	dmesg          [][]byte  // by turn
 	rest           [2][]byte // of dmesg, before the turns and after them
+	tracked        []*int    // objects that the turns' modules allocated, where they were counted
 }
 
 // divide cuts a capture by its turns.
@@ -321,7 +329,7 @@ func (c cut) of(i int) []byte {
 // beginning to the next one's. What follows the last turn is nobody's.
 func (p *parts) divideLog(turns []turn) {
 	log := p.capture.Dmesg
-	p.dmesg = make([][]byte, len(turns))
+	p.dmesg, p.tracked = make([][]byte, len(turns)), make([]*int, len(turns))
 	p.rest[0] = log
 	marks := turnMark.FindAllSubmatchIndex(log, -1)
 	at := 0
@@ -335,10 +343,12 @@ func (p *parts) divideLog(turns []turn) {
 		end := len(log)
 		for _, later := range marks[n+1:] {
 			end = later[0]
-			if string(log[later[4]:later[5]]) == "ends" {
-				end = later[1]
-			} else {
+			if string(log[later[4]:later[5]]) == "begins" {
 				break
+			}
+			end = later[1]
+			if count, err := strconv.Atoi(group(log, later, 3)); err == nil {
+				p.tracked[at] = &count
 			}
 		}
 		if end < len(log) && log[end] == '\n' {
@@ -347,6 +357,14 @@ func (p *parts) divideLog(turns []turn) {
 		p.dmesg[at], p.rest[1] = log[m[0]:end], log[end:]
 		at++
 	}
+}
+
+// group is the n-th group of a match; empty where it has no part in it.
+func group(text []byte, match []int, n int) string {
+	if match[2*n] < 0 {
+		return ""
+	}
+	return string(text[match[2*n]:match[2*n+1]])
 }
 
 func (p *parts) dmesgOf(i int) []byte {

@@ -177,7 +177,7 @@ func (w *walk) keep(c *reports.Capture, from int) {
 }
 
 // stepMark is what the agent writes into the kernel's log around each step.
-var stepMark = regexp.MustCompile(`(?m)^.*kmemgate: walk step (\d+) (begins|ends)$`)
+var stepMark = regexp.MustCompile(`(?m)^.*kmemgate: walk step (\d+) (begins|ends)\r?$`)
 
 // oopsText is how the kernel's reports of its own faults begin.
 var oopsText = regexp.MustCompile(`Oops:|BUG: |Internal error:|general protection fault|Unable to handle kernel|kernel BUG at`)

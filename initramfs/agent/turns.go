@@ -13,8 +13,11 @@ import (
 // own turn, and keeps two modules that lie at one address in different jiffies.
 const betweenTurns = 50 * time.Millisecond
 
-// turns loads and unloads one module under test after the other.
+// turns loads and unloads one module under test after the other. The mark at a
+// turn's end tells what its module allocated, where the kernel can count that.
 func (a *agent) turns() error {
+	a.startCounting()
+	defer stopCounting()
 	var turn []wire.JobModule
 	for _, m := range a.job.Modules {
 		turn = append(turn, m)
@@ -22,24 +25,34 @@ func (a *agent) turns() error {
 			continue
 		}
 		mark("%s", wire.TurnMark(m.Name, true))
-		if err := a.turn(turn); err != nil {
+		before, err := a.turn(turn)
+		if err != nil {
 			return err
 		}
 		sleep(betweenTurns)
-		mark("%s", wire.TurnMark(m.Name, false))
+		if a.counter == nil {
+			mark("%s", wire.TurnMark(m.Name, false))
+		} else {
+			after, _ := a.counter.count()
+			mark("%s, %d objects tracked", wire.TurnMark(m.Name, false), after-before)
+		}
 		a.log.drain()
 		turn = nil
 	}
 	return nil
 }
 
-// turn loads modules and unloads those that were not refused.
-func (a *agent) turn(modules []wire.JobModule) error {
+// turn loads modules and unloads those that were not refused. It returns what
+// was counted before the last of them, the one under test.
+func (a *agent) turn(modules []wire.JobModule) (before int, err error) {
 	loaded := 0
 	for _, m := range modules {
+		if m.UnderTest && a.counter != nil {
+			before, _ = a.counter.count()
+		}
 		refused, err := a.tryLoad(m)
 		if err != nil {
-			return err
+			return before, err
 		}
 		if refused {
 			break
@@ -48,10 +61,10 @@ func (a *agent) turn(modules []wire.JobModule) error {
 	}
 	for _, m := range slices.Backward(modules[:loaded]) {
 		if _, err := a.spawn(verbUnload, request{Module: m, Cycle: 1}, wire.ReasonUnloadHang, a.forward); err != nil {
-			return err
+			return before, err
 		}
 	}
-	return nil
+	return before, nil
 }
 
 // tryLoad loads a module. One that is refused has told so in its Load, and is
