@@ -20,6 +20,7 @@ import (
 //	build/       the tree that make O= fills, without its objects
 //	stripped/    the kernel's own modules without DWARF, for the guest
 //	kernel.json  kernelInfo
+//	seeded       where there was an earlier build to go on from: its key
 type kernelBuild struct {
 	b     *Builder
 	chain *toolchain
@@ -31,7 +32,6 @@ type kernelBuild struct {
 	key   string
 	dir   string // the cache entry
 
-	earlier int // objects of the build that this one goes on from
 }
 
 // kernelInfo is kernel.json.
@@ -43,7 +43,7 @@ type kernelInfo struct {
 	SourceDir string `json:"source_dir"`
 	Compiler  string `json:"compiler"`
 	LLVM      bool   `json:"llvm,omitempty"`
-	Objects   int    `json:"objects"` // that were built, for the next one's bar
+	Objects   int    `json:"objects"` // that were built, for the next one's bar; 0: a few
 }
 
 const kernelJSON = "kernel.json"
@@ -146,14 +146,18 @@ func appendFragment(config string, f kconfig.Fragment) error {
 func (k *kernelBuild) compile(ctx context.Context, log *os.File) (int, error) {
 	expected, sure := k.expected()
 	first := countObjects(k.build())
-	if k.earlier > 0 {
+	seeded := k.seeded()
+	if seeded {
 		expected, first = 0, 0 // how many an option touches is not known
 	}
 	p := newProgress(k.b, fmt.Sprintf("kernel %s %s", k.src.version, k.arch), expected, sure, first)
 	k.b.logf("kernel %s %s: building with %s, log in %s", k.src.version, k.arch, k.chain.version, k.logFile())
 	defer p.stop()
 	err := k.run(ctx, log, p.line, k.chain.facts.target, "modules")
-	return max(p.count(), k.earlier), err
+	if seeded {
+		return 0, err // tells the next one nothing
+	}
+	return p.count(), err
 }
 
 // run calls make in the kernel's tree.

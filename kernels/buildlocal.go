@@ -54,9 +54,6 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 		return ctx.Err()
 	}
 	defer release()
-	if info, err := readKernelInfo(old); err == nil {
-		k.earlier = info.Objects
-	}
 	k.b.logf("kernel %s: building on %s", k.src.version, filepath.Base(old))
 	tmp := k.build() + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
@@ -70,10 +67,20 @@ func (k *kernelBuild) seed(ctx context.Context, dir string) error {
 	if err := settle(tmp, filepath.Join(old, "build"), k.build()); err != nil {
 		return hostErr(err, "build directory")
 	}
+	if err := os.WriteFile(filepath.Join(k.dir, seededFile), []byte(filepath.Base(old)), 0o644); err != nil {
+		return hostErr(err, "build directory")
+	}
 	if err := os.Rename(tmp, k.build()); err != nil {
 		return hostErr(err, "build directory")
 	}
 	return nil
+}
+
+const seededFile = "seeded"
+
+func (k *kernelBuild) seeded() bool {
+	_, err := os.Stat(filepath.Join(k.dir, seededFile))
+	return err == nil
 }
 
 // nearest is the entry of the earlier build whose configuration differs least

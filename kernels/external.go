@@ -236,6 +236,18 @@ func (e *externalBuild) make(ctx context.Context, entry string) error {
 	return nil
 }
 
+// loadable refuses a module that the kernel would not load beside its own: it
+// says no more than "File exists". One that the kernel has as a module may be
+// replaced.
+func (e *externalBuild) loadable(m Module) error {
+	twice, err := e.k.builtIn(m.Name)
+	if err != nil || !twice {
+		return err
+	}
+	return &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: module %s has the name of one that is built into kernel %s", e.dir, m.Name, e.k.Release),
+		Cure: "give it another name, or make the kernel's a module: =m under kconfig: of kmemgate.yml"}
+}
+
 // keepAll keeps the named modules for host and guest, in the order of loading.
 func (e *externalBuild) keepAll(ctx context.Context, entry string, files []string) ([]builtModule, error) {
 	for _, sub := range []string{"host", "guest"} {
@@ -246,6 +258,9 @@ func (e *externalBuild) keepAll(ctx context.Context, entry string, files []strin
 	var modules []Module
 	for _, file := range files {
 		mod, err := e.keep(ctx, entry, file)
+		if err == nil {
+			err = e.loadable(mod)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -76,7 +76,7 @@ func TestExternal(t *testing.T) {
 		"headers made first": {files: map[string]string{"Makefile": "obj-m += m.o\nall: gen.h\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\ngen.h:\n\techo '#define GEN 1' > $@\n", "m.c": "#include \"gen.h\"\n" + m}, want: "m"},
 		"reaches up":         {files: map[string]string{"../common.h": "", "Makefile": "obj-m += m.o\n", "m.c": "#include \"../common.h\"\n" + m}, want: "m"},
 		"does not compile":   {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int f(void) { return g(); }\n"}, err: "m.c:1:22: error: implicit declaration"},
-		"asks":               {files: map[string]string{"Makefile": "all:\n\t@read -r answer && test $$answer = y\n"}, err: "Error 1"},
+		"asks":               {files: map[string]string{"Makefile": "all:\n\t@read -r answer && test $$answer = y\n"}, err: "its Makefile asks, and nobody answers here"},
 		"builds nothing":     {files: map[string]string{"Makefile": "all:\n"}, err: "builds no module"},
 		"nothing there":      {files: map[string]string{"README": ""}, err: "no dkms.conf, no Kbuild and no Makefile"},
 	} {
@@ -95,6 +95,16 @@ func TestExternal(t *testing.T) {
 			require.Equal(t, before, tree(t, filepath.Dir(dir)), "the driver's tree must stay as it is")
 		})
 	}
+}
+
+// The kernel would say "File exists" and no more.
+func TestExternalWithTheNameOfABuiltIn(t *testing.T) {
+	b, k := moduleKernel(t)
+	write(t, k.Build, "modules.builtin", "kernel/lib/crc32.ko\nkernel/drivers/my-bus.ko\n")
+	dir := driver(t, map[string]string{"Makefile": "obj-m += my_bus.o\n", "my_bus.c": fakeModule("my_bus", "6.12.7", "")})
+	_, err := b.External(t.Context(), k, dir, ModuleOptions{})
+	require.ErrorContains(t, err, "module my_bus has the name of one that is built into kernel 6.12.7")
+	require.False(t, IsUsage(err))
 }
 
 // The debug information names the user's files, whatever the layout of the scratch copy.

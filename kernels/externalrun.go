@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sort"
 	"strings"
@@ -160,7 +161,23 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	if ctx.Err() != nil {
 		return err
 	}
-	return said.explain(r.dir, err)
+	return r.explain(said, dir, err)
+}
+
+// asks is a line of a Makefile or script that waits for an answer.
+//
+// Example: read -p "Install now? " answer
+var asks = regexp.MustCompile(`(?m)(?:^|[\s;&|@(])read\s+(?:-\w+\s+)*(?:["'][^"']*["']\s+)?\$*\w+`)
+
+// explain adds a cure where the build may have asked something: nobody answers here.
+func (r *driverRun) explain(said *diagnostics, dir string, err error) error {
+	told := said.explain(r.dir, err)
+	text, _ := os.ReadFile(filepath.Join(dir, "Makefile"))
+	var e *Error
+	if len(said.Messages) == 0 && asks.Match(text) && errors.As(told, &e) && e.Cure == "" {
+		e.Cure = "its Makefile asks, and nobody answers here: let it build without a question"
+	}
+	return told
 }
 
 // logFile is where a user reads on; a probe's goes with the probe.

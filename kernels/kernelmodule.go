@@ -2,7 +2,10 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -69,6 +72,26 @@ func (k *Kernel) moduleFiles() (map[string]string, error) {
 		byName[ModuleName(filepath.Base(file))] = filepath.Join(k.Build, file)
 	}
 	return byName, nil
+}
+
+// builtIn tells whether a module of that name is part of the kernel itself. Build
+// trees without the list have none.
+//
+// Example: kernel/lib/crc32.ko
+func (k *Kernel) builtIn(name string) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(k.Build, "modules.builtin"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, hostErr(err, "modules of %s", k.Release)
+	}
+	for line := range strings.Lines(string(text)) {
+		if ModuleName(path.Base(strings.TrimSpace(line))) == name {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (k *Kernel) openModule(file string) (Module, error) {
