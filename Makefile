@@ -15,7 +15,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps build gate test test-all unit vm scenarios lint fuzz bench clean
+.PHONY: all deps build gate test test-all unit vm soak scenarios lint fuzz bench clean
 
 all: build
 
@@ -43,6 +43,9 @@ unit:
 vm: build ## the VM layer's own tests, on real guests
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
 	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness
+
+soak: build ## the wrong and the right driver on both architectures, REPEATS times each, four at a time
+	KMEMGATE_REPEATS=$(or $(REPEATS),200) go test -timeout 120m -count=1 -v -run '^TestRepeatedRuns$$' ./harness
 
 # The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*) and the two whose
 # orphan the scan thread sometimes hides, one of which sleeps for 1200 s of guest time (cmd-scan-on, cmd-scan-off); and

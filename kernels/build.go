@@ -58,7 +58,7 @@ func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.b.hold(release)
+	k.b.hold(dir, release)
 	info, err := readKernelInfo(dir)
 	if err != nil {
 		return nil, hostErr(err, "kernel %s", k.key)

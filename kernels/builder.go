@@ -38,7 +38,8 @@ type Builder struct {
 	Stall time.Duration
 
 	mu    sync.Mutex
-	held  []func() // what Close lets go of
+	held  map[string]func() // the entries in use, by directory
+	known map[string]*Kernel
 	store *Cache
 }
 
@@ -49,13 +50,22 @@ func (b *Builder) Close() {
 	for _, release := range b.held {
 		release()
 	}
-	b.held = nil
+	b.held, b.known = nil, nil
 }
 
-func (b *Builder) hold(release func()) {
+// hold keeps an entry in use until Close. Each costs a descriptor, so that one
+// that is asked for again and again is held once.
+func (b *Builder) hold(dir string, release func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held = append(b.held, release)
+	if b.held[dir] != nil {
+		release()
+		return
+	}
+	if b.held == nil {
+		b.held = map[string]func(){}
+	}
+	b.held[dir] = release
 }
 
 func (b *Builder) cache() *Cache {
@@ -88,15 +98,49 @@ func (b *Builder) logf(format string, args ...any) {
 const recipeVersion = "1"
 
 // Kernel returns the kernel that spec asks for, from the cache or built. It
-// stays in the cache until Close.
+// stays in the cache until Close, and until then "6.12" is the same kernel
+// however often it is asked for.
 func (b *Builder) Kernel(ctx context.Context, spec Spec) (*Kernel, error) {
+	name := spec.name()
+	b.mu.Lock()
+	k := b.known[name]
+	b.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	k, local, err := b.findKernel(ctx, spec)
+	if err != nil || local { // whose source may have changed the next time
+		return k, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known == nil {
+		b.known = map[string]*Kernel{}
+	}
+	b.known[name] = k
+	return k, nil
+}
+
+// name tells specs apart.
+func (s Spec) name() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %t", s.Source, s.Arch, s.LLVM)
+	for _, f := range s.Config {
+		for _, o := range f.Options {
+			fmt.Fprintf(&b, " %s", o)
+		}
+	}
+	return b.String()
+}
+
+func (b *Builder) findKernel(ctx context.Context, spec Spec) (k *Kernel, local bool, err error) {
 	chain, err := findToolchain(ctx, spec.Arch, spec.LLVM)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	src, err := b.resolve(ctx, spec.Source)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	kb, err := b.plan(chain, src, spec)
 	if err == nil && !kb.complete() {
@@ -106,10 +150,11 @@ func (b *Builder) Kernel(ctx context.Context, spec Spec) (*Kernel, error) {
 	}
 	if err != nil {
 		src.release()
-		return nil, err
+		return nil, false, err
 	}
-	b.hold(kb.src.release)
-	return kb.kernel(ctx)
+	b.hold(kb.src.dir, kb.src.release)
+	k, err = kb.kernel(ctx)
+	return k, kb.src.local, err
 }
 
 // plan works out what is to be built, and its key, without building.

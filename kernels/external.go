@@ -108,7 +108,7 @@ func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.b.hold(release)
+	e.b.hold(entry, release)
 	return readModules(entry)
 }
 

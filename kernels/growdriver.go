@@ -60,7 +60,7 @@ func (b *Builder) Driver(ctx context.Context, k *Kernel, dir string, opts Module
 	if err != nil {
 		return nil, err
 	}
-	b.hold(release)
+	b.hold(entry, release)
 	if d != nil {
 		return d, nil
 	}

@@ -70,7 +70,7 @@ func (b *Builder) Path(ctx context.Context, spec Spec) (*Kernel, error) {
 	if src == nil {
 		return nil, notBuilt(spec)
 	}
-	b.hold(src.release)
+	b.hold(src.dir, src.release)
 	kb, err := b.plan(chain, src, spec)
 	if err != nil {
 		return nil, err

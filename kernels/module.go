@@ -71,7 +71,7 @@ func (b *Builder) Modules(ctx context.Context, k *Kernel, dir string, opts Modul
 	if err != nil {
 		return nil, err
 	}
-	b.hold(release)
+	b.hold(entry, release)
 	return readModules(entry)
 }
 

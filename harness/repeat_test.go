@@ -1,0 +1,166 @@
+package harness_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// repeats is how often each of the four drivers is run: KMEMGATE_REPEATS, or
+// enough to see that a second run is like the first.
+func repeats(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("KMEMGATE_REPEATS")
+	if text == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, "KMEMGATE_REPEATS")
+	return n
+}
+
+// repeated is one driver on one architecture, and what its first run came to.
+type repeated struct {
+	name, arch string
+	verdict    reports.Verdict
+
+	leaks   []reports.Leak
+	read    []byte // kmemleak.txt
+	console []byte // console.log
+	took    []time.Duration
+}
+
+// TestRepeatedRuns gates the wrong and the right driver on both architectures,
+// four at a time, over and over: the same verdict, signature and count, and the
+// same bytes, every time; and nothing that grows.
+func TestRepeatedRuns(t *testing.T) {
+	gate := realGate(t, "x86_64", "arm64")
+	list := []*repeated{
+		{name: "clean", arch: "x86_64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "x86_64", verdict: reports.Leaks},
+		{name: "clean", arch: "arm64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "arm64", verdict: reports.Leaks},
+	}
+	round := func(n int) {
+		var group errgroup.Group
+		for _, r := range list {
+			group.Go(func() error {
+				for range n {
+					if err := r.again(t, gate); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		require.NoError(t, group.Wait())
+	}
+	round(1) // kernels, modules and templates are made
+	before := held(t, gate.Host.Temp)
+	round(repeats(t))
+	after := held(t, gate.Host.Temp)
+	assert.LessOrEqual(t, after.files, before.files, "open files")
+	assert.LessOrEqual(t, after.goroutines, before.goroutines, "goroutines")
+	assert.Equal(t, before.folders, after.folders, "temporary folders")
+	for _, r := range list {
+		slices.Sort(r.took)
+		t.Logf("%-12s %-6s  %d runs alike, median %.2f s of %d side by side", r.name, r.arch, len(r.took), r.took[len(r.took)/2].Seconds(), len(list))
+	}
+	t.Logf("heap in use: %.1f MB before, %.1f MB after", float64(before.heap)/1e6, float64(after.heap)/1e6)
+}
+
+// again runs the driver once more and compares it with the first time.
+func (r *repeated) again(t *testing.T, gate *harness.Gate) error {
+	s, err := scenarios.Load(filepath.Join("..", "scenarios", r.name))
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	run, err := gate.One(t.Context(), s, "6.12", r.arch)
+	if err != nil {
+		return err
+	}
+	assert.Equal(t, r.verdict, run.Verdict, "%s %s: %s %s", r.name, r.arch, run.Reason, run.Detail)
+	read, err := os.ReadFile(filepath.Join(gate.Out, run.Dir, "kmemleak.txt"))
+	if err != nil {
+		return err
+	}
+	console, err := os.ReadFile(filepath.Join(gate.Out, run.Dir, "console.log"))
+	if err != nil {
+		return err
+	}
+	if r.read == nil {
+		r.leaks, r.read, r.console = run.Leaks, read, console
+		return nil
+	}
+	r.took = append(r.took, time.Since(begin))
+	if assert.Len(t, run.Leaks, len(r.leaks)) {
+		for i, l := range run.Leaks {
+			assert.Equal(t, r.leaks[i].Signature, l.Signature)
+			assert.Equal(t, r.leaks[i].Count, l.Count)
+		}
+	}
+	assert.Equal(t, string(r.read), string(read), "%s %s: kmemleak.txt", r.name, r.arch)
+	assert.Equal(t, string(r.console), string(console), "%s %s: console.log", r.name, r.arch)
+	return nil
+}
+
+// holdings is what a process must not hold more of from run to run.
+type holdings struct {
+	files, goroutines int
+	folders           []string
+	heap              uint64
+}
+
+func held(t *testing.T, temp string) holdings {
+	t.Helper()
+	runtime.GC()
+	files, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	folders, err := filepath.Glob(filepath.Join(temp, "*"))
+	require.NoError(t, err)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return holdings{files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, heap: m.HeapInuse}
+}
+
+// realGate is a gate on this machine's cache and QEMU. It skips where kernel
+// 6.12 is not built yet, but never in CI.
+func realGate(t *testing.T, arches ...string) *harness.Gate {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots VMs")
+	}
+	missing := t.Skipf
+	if os.Getenv("CI") == "true" {
+		missing = t.Fatalf
+	}
+	gate := &harness.Gate{
+		Builder: &kernels.Builder{Log: t.Output()},
+		Host:    &harness.Host{Log: t.Logf, Temp: t.TempDir()},
+		Out:     t.TempDir(),
+	}
+	t.Cleanup(gate.Close)
+	for _, arch := range arches {
+		program := map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[arch]
+		if _, err := exec.LookPath(program); err != nil {
+			missing("%s not found: kmemgate doctor tells how to install it", program)
+		}
+		if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: "6.12", Arch: arch}); err != nil {
+			missing("kernel 6.12 for %s is not built: kmemgate kernel build 6.12/%s", arch, arch)
+		}
+	}
+	return gate
+}
