@@ -28,6 +28,14 @@ type github struct {
 	self    string // this project's source, as kmemgate/kmemgate@v1
 }
 
+// with is the same machine and source, with a state of its own.
+func (g *github) with(t *testing.T) *github {
+	t.Helper()
+	own := *g
+	own.dir = t.TempDir()
+	return &own
+}
+
 // usesPattern finds "uses: owner/repo/path@ref".
 var usesPattern = regexp.MustCompile(`uses: *([\w.-]+/[\w.-]+)(?:/[\w./-]+)?@([\w.-]+)`)
 
@@ -36,11 +44,9 @@ var usesPattern = regexp.MustCompile(`uses: *([\w.-]+/[\w.-]+)(?:/[\w./-]+)?@([\
 func newGitHub(t *testing.T, workflows ...string) *github {
 	t.Helper()
 	root := t.TempDir()
-	g := &github{
-		dir: filepath.Join(root, "github"), cache: filepath.Join(root, "cache"), act: buildAct(t),
-		self: filepath.Join(root, "kmemgate"),
-	}
+	g := &github{cache: filepath.Join(root, "cache"), act: buildAct(t), self: filepath.Join(root, "kmemgate")}
 	copySource(t, g.self)
+	g.oneCellAtATime(t)
 	doubles, err := filepath.Abs("doubles")
 	require.NoError(t, err)
 	text := strings.Join(workflows, "\n")

@@ -23,12 +23,18 @@ const (
 // row is a run in the table of the step summary.
 var row = regexp.MustCompile(`\| <code>6\.12\.\d+</code> \| <code>x86\\_64</code> \|`)
 
+func TestActions(t *testing.T) {
+	action, reusable := documented(t, 0), documented(t, 1)
+	g := newGitHub(t, action, reusable)
+	g.bringKernel(t)
+	t.Run("red, then green", func(t *testing.T) { redThenGreen(t, g.with(t), action) })
+	t.Run("inputs are no shell text", func(t *testing.T) { inputsAreNoShellText(t, g.with(t)) })
+	t.Run("reusable workflow", func(t *testing.T) { reusableWorkflow(t, g.with(t), reusable) })
+}
+
 // The eight lines of docs/actions.md: red with the line that allocates, green
 // after the fix, from the cache.
-func TestActionRedThenGreen(t *testing.T) {
-	workflow := documented(t, 0)
-	g := newGitHub(t, workflow)
-	g.bringKernel(t)
+func redThenGreen(t *testing.T, g *github, workflow string) {
 	push := event{name: "push", workflow: workflow, payload: pushed}
 
 	red := g.run(t, push, g.commit(t, driver(t, leaky, "")))
@@ -67,8 +73,7 @@ func TestActionRedThenGreen(t *testing.T) {
 }
 
 // What a stranger writes in an input is an argument and never shell text.
-func TestActionInputsAreNoShellText(t *testing.T) {
-	g := newGitHub(t, documented(t, 0))
+func inputsAreNoShellText(t *testing.T, g *github) {
 	pwned := filepath.Join(t.TempDir(), "pwned")
 	hostile := fmt.Sprintf(`"; touch %[1]s; $(touch %[1]s) '; touch %[1]s; '`, pwned)
 	var with strings.Builder
@@ -100,15 +105,11 @@ jobs:
 }
 
 // The reusable workflow: a matrix, one merged report, SARIF where it is allowed.
-func TestReusableWorkflow(t *testing.T) {
-	workflow := documented(t, 1)
+func reusableWorkflow(t *testing.T, g *github, workflow string) {
 	for old, text := range map[string]string{`"6.12 6.1"`: `"6.12 debian:6.12"`, "x86_64 arm64": "x86_64", "working-directory: .": "working-directory: drivers/note"} {
 		require.Contains(t, workflow, old)
 		workflow = strings.Replace(workflow, old, text, 1) // the kernel that is at hand
 	}
-	g := newGitHub(t, workflow)
-	g.oneCellAtATime(t)
-	g.bringKernel(t)
 	base := g.commit(t, driver(t, leaky, "drivers/note"))
 	line := lineOf(t, filepath.Join(leaky, "note.c"), "n->text = kzalloc(")
 
