@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+const goodModule = `// SPDX-License-Identifier: GPL-2.0
+#include <linux/module.h>
+static int __init good_init(void) { return 0; }
+static void __exit good_exit(void) { }
+module_init(good_init);
+module_exit(good_exit);
+MODULE_DESCRIPTION("does nothing");
+MODULE_LICENSE("GPL");
+`
+
+func dkmsConf(more string) string { return "PACKAGE_NAME=good\nPACKAGE_VERSION=1\n" + more }
+
+// badDrivers is the table of docs/drivers.md: what a driver's directory holds,
+// the exit status and a part of the one line that says why.
+var badDrivers = []struct {
+	name   string
+	files  map[string]string
+	status int
+	said   string
+}{
+	{"nothing to build", map[string]string{"README": "x"}, 2, "no dkms.conf, no Kbuild and no Makefile"},
+	{"builds no module", map[string]string{"Makefile": "all:\n"}, 2, "builds no module: its Kbuild or Makefile must set obj-m"},
+	{"dkms.conf exits", map[string]string{"dkms.conf": dkmsConf("exit 0\n"), "good.c": goodModule}, 2, "dkms.conf: exits before its end"},
+	{"dkms.conf loops", map[string]string{"dkms.conf": dkmsConf("while :; do :; done\n"), "good.c": goodModule}, 2, "dkms.conf: did not end within 10s"},
+	{"dkms.conf says nothing", map[string]string{"dkms.conf": "MAKE=make\n", "good.c": goodModule}, 2, `dkms.conf: PACKAGE_NAME is ""`},
+	{"for another architecture", map[string]string{"dkms.conf": dkmsConf("BUILD_EXCLUSIVE_ARCH=s390x\n"), "good.c": goodModule}, 3, `BUILD_EXCLUSIVE_ARCH="s390x", and this is`},
+	{"for another kernel", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": "#include <linux/no-longer.h>\n" + goodModule}, 3, "the driver is written for another kernel: name that one with --kernel"},
+	{"Makefile asks", map[string]string{"Makefile": "all:\n\t@read -p 'Go on? ' answer && test $$answer = y\n", "good.c": goodModule}, 3, "its Makefile asks, and nobody answers here"},
+	{"Makefile asks for ever", map[string]string{"Makefile": "all:\n\t@until test \"$$answer\" = y; do echo 'Go on? [y/n]'; read answer; done\n"}, 3, "printed more than 64 MB: does it wait for an answer?"},
+	{"does not compile", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule + "int f(void) { return }\n"}, 3, "good.c:9:"},
+	{"unresolvable symbol", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": strings.Replace(goodModule, "return 0;", "extern int nowhere_at_all(void); return nowhere_at_all();", 1)}, 3, "nowhere_at_all: this kernel's source has no such thing"},
+	{"named like the kernel's own", map[string]string{"Makefile": "obj-m := crc32.o\n", "crc32.c": goodModule}, 3, "module crc32 has the name of one that is built into kernel"},
+	{"script that never ends", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: sleep 100000\ntimeout: 5s\n"}, 3, "exercise"},
+	{"script that fails", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: cat /nowhere\n"}, 3, "exercise"},
+}
+
+func TestBadDrivers(t *testing.T) {
+	needGuest(t)
+	for _, bad := range badDrivers {
+		t.Run(bad.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "driver")
+			require.NoError(t, os.Mkdir(dir, 0o755))
+			for name, text := range bad.files {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+			}
+			out := filepath.Join(t.TempDir(), "out")
+			var stdout, stderr bytes.Buffer
+			status := Main([]string{"run", dir, "--out", out, "--format", "json"}, nil, &stdout, &stderr)
+			require.Equal(t, bad.status, status, "stdout: %s\nstderr: %s", &stdout, &stderr)
+			said := stderr.String()
+			if bad.status != exitUsage {
+				report, err := reports.ReadJSON(&stdout)
+				require.NoError(t, err)
+				said = report.Runs[0].Reason + ": " + report.Runs[0].Detail
+			}
+			require.Contains(t, said, bad.said)
+			if bad.status == exitUsage {
+				require.Equal(t, 1, strings.Count(said, "kmemgate: "), "one line: %s", said)
+			}
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Len(t, left, len(bad.files), "the driver's directory stays as it is")
+		})
+	}
+}
+
+// needGuest skips on a desk without QEMU or the default kernel, never in CI.
+func needGuest(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots VMs")
+	}
+	skip := t.Skipf
+	if os.Getenv("CI") == "true" {
+		skip = t.Fatalf
+	}
+	arch := scenarios.HostArch()
+	for _, tool := range append(kernels.Tools(arch, false), kernels.Tool{Program: map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[arch]}) {
+		if _, err := exec.LookPath(tool.Program); err != nil {
+			skip("%s: not found: kmemgate doctor tells how to install it", tool.Program)
+		}
+	}
+	gate := harness.Gate{Builder: &kernels.Builder{}, Host: &harness.Host{}}
+	defer gate.Close()
+	if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: scenarios.DefaultKernel, Arch: arch}); err != nil {
+		skip("%v", err)
+	}
+}
