@@ -27,8 +27,11 @@ func (s *Skip) Error() string { return "the driver does not apply: " + s.Reason 
 // buildLimit ends the build of a driver that hangs or waits for an answer.
 const buildLimit = 20 * time.Minute
 
-// maxBuildOutput ends one that prints without end.
-const maxBuildOutput = 64 << 20
+// What ends one that prints without end: this much, or one line this often.
+const (
+	maxBuildOutput = 64 << 20
+	maxRepeats     = 1000
+)
 
 // externalRecipe is part of every key here: raise it when the way of building changes.
 const externalRecipe = "1"

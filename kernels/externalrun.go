@@ -135,10 +135,10 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	said := newDiagnostics(dir)
-	printed := 0
+	var printed endless
 	line := func(text string) {
-		if printed += len(text) + 1; printed > maxBuildOutput {
-			stop(fmt.Errorf("printed more than %d MB: does it wait for an answer?", maxBuildOutput>>20))
+		if err := printed.line(text); err != nil {
+			stop(err)
 		}
 		if r.probe {
 			text = strings.Replace(text, "WARNING: modpost: ", "ERROR: modpost: ", 1)
@@ -162,6 +162,27 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 		return err
 	}
 	return r.explain(said, dir, err)
+}
+
+// endless tells a build that asks again and again, and is never answered.
+type endless struct {
+	bytes, times int
+	last         string
+}
+
+func (e *endless) line(text string) error {
+	e.times++
+	if text != e.last {
+		e.last, e.times = text, 1
+	}
+	e.bytes += len(text) + 1
+	switch {
+	case e.times > maxRepeats && text != "":
+		return fmt.Errorf("printed %q %d times: does it wait for an answer?", text, maxRepeats)
+	case e.bytes > maxBuildOutput:
+		return fmt.Errorf("printed more than %d MB: does it wait for an answer?", maxBuildOutput>>20)
+	}
+	return nil
 }
 
 // asks is a line of a Makefile or script that waits for an answer.
