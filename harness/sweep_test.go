@@ -270,6 +270,24 @@ func TestSweepOutlivesWhatMisbehaves(t *testing.T) {
 	}, got)
 }
 
+// What shows only with two modules in one guest is not lost when they are parted.
+func TestSweepKeepsWhatOnlyAGroupShows(t *testing.T) {
+	s := testSweep(t, "quiet_a", "primes", "was_primed")
+	s.Gate.Jobs = 1
+	report, err := s.Run(t.Context())
+	require.NoError(t, err)
+	require.Len(t, report.Runs, 4)
+	for _, run := range report.Runs[:3] {
+		assert.Equal(t, reports.Clean, run.Verdict, run.Scenario)
+	}
+	group := report.Runs[3]
+	assert.Equal(t, reports.Leaks, group.Verdict)
+	require.Len(t, group.Leaks, 1)
+	assert.Equal(t, int64(12<<10), group.Leaks[0].Bytes)
+	assert.Contains(t, strings.Join(group.Warnings, "\n"), "only with these modules in one guest, loaded one after the other: ")
+	assert.FileExists(t, filepath.Join(s.Gate.Out, group.Dir, "kmemleak.txt"))
+}
+
 const sweepHelperOut = "KMEMGATE_TEST_SWEEP_OUT"
 
 // TestSweepHelper is the sweep that TestSweepGoesOnWhereItWasKilled kills.
