@@ -76,3 +76,9 @@ clean:
 .PHONY: test-actions
 test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
 	go test -count=1 -timeout 20m -v ./.github/test
+
+.PHONY: test-readme
+test-readme: ## README's session is what happens
+	go test -count=1 -timeout 10m -run '^TestREADME' ./harness/cli
+
+test: test-actions test-readme
