@@ -15,7 +15,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps build gate test test-all unit vm soak scenarios lint fuzz bench clean
+.PHONY: all deps build gate test test-all unit vm drivers soak scenarios lint fuzz bench clean
 
 all: build
 
@@ -33,7 +33,7 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 
 test: deps build lint unit scenarios ## everything that CI runs
 
-test-all: deps build lint unit vm ## every pair of kernel and architecture
+test-all: deps build lint unit vm drivers ## every pair of kernel and architecture
 	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios
 
 # -short leaves out the tests of harness that boot VMs of their own; test-all runs them (vm).
@@ -42,7 +42,10 @@ unit:
 
 vm: build ## the VM layer's own tests, on real guests
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
-	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness
+	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness ./harness/cli
+
+drivers: build ## four of Debian's drivers as they are, and with a free taken out, on the kernels they are written for
+	KMEMGATE_PAIRS="$(or $(DRIVER_PAIRS),6.12/x86_64 6.12/arm64 6.1/x86_64 6.1/arm64)" go test -timeout 120m -count=1 -v ./harness -run '^TestDrivers$$'
 
 soak: build ## the wrong and the right driver on both architectures, REPEATS times each, four at a time
 	KMEMGATE_REPEATS=$(or $(REPEATS),200) go test -timeout 120m -count=1 -v -run '^TestRepeatedRuns$$' ./harness
