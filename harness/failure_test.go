@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,15 +20,22 @@ import (
 func fakeMachine(t testing.TB, arch, way string) Machine {
 	t.Helper()
 	m := testMachine(t, arch)
+	m.Initrd = []string{fakeInitrd(t, arch)}
+	m.Cmdline = "fake=" + way
+	return m
+}
+
+// fakeInitrd is the fake agent alone.
+func fakeInitrd(t testing.TB, arch string) string {
+	t.Helper()
 	init := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "./testdata/fakeagent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arches[arch].goarch)
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
-	m.Initrd = []string{filepath.Join(t.TempDir(), "initrd")}
-	require.NoError(t, os.WriteFile(m.Initrd[0], newc(t, map[string][]byte{"init": readFile(t, init)}), 0o644))
-	m.Cmdline = "fake=" + way
-	return m
+	initrd := filepath.Join(t.TempDir(), "initrd")
+	require.NoError(t, os.WriteFile(initrd, newc(t, map[string][]byte{"init": readFile(t, init)}), 0o644))
+	return initrd
 }
 
 // TestEndings brings about each way in which a guest can end, on the cheapest
@@ -93,17 +99,6 @@ func qemusIn(t testing.TB, dir string) []string {
 		}
 	}
 	return pids
-}
-
-// onFirstWord does something once the guest runs: when its console prints.
-type onFirstWord struct {
-	once sync.Once
-	do   func()
-}
-
-func (w *onFirstWord) Write(b []byte) (int, error) {
-	w.once.Do(w.do)
-	return len(b), nil
 }
 
 func killQEMUs(t testing.TB, dir string) {

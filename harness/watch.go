@@ -117,7 +117,7 @@ func (w *watcher) shutdown(reason string) ending {
 	case "guest-reset", "guest-panic": // panic=-1 with -no-reboot
 		return ending{reports.ReasonPanic, "the guest's kernel panicked"}
 	case "guest-shutdown":
-		return ending{reports.ReasonCut, "the guest powered itself off before it was done"}
+		return ending{reports.ReasonCut, "the guest powered itself off before it was done" + w.answer.inPhase()}
 	}
 	return ending{reports.ReasonQEMU, "QEMU was told to end: " + reason}
 }
@@ -156,21 +156,19 @@ func (w *watcher) late(ctx context.Context) ending {
 
 // hung asks the kernel where it hangs before the guest is ended.
 func (w *watcher) hung(ctx context.Context, detail string) ending {
-	if p := w.answer.lastPhase(); p != "" {
-		detail += fmt.Sprintf(" (in phase %q)", p)
-	}
+	detail += w.answer.inPhase()
 	w.guest.backtraces(ctx)
 	return ending{reports.ReasonHang, detail}
 }
 
-// lastPhase is the phase the guest is in.
-func (a *answer) lastPhase() string {
+// inPhase names the phase that the guest is in, if it told of any.
+func (a *answer) inPhase() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.phases) == 0 {
 		return ""
 	}
-	return a.phases[len(a.phases)-1].Name
+	return fmt.Sprintf(" (in phase %q)", a.phases[len(a.phases)-1].Name)
 }
 
 // judge writes the ending into the capture. What the guest itself gave as its

@@ -119,8 +119,13 @@ func (j *judge) because(trouble map[string]string) (reason, detail string) {
 			return cause, fmt.Sprintf("%s; then %s: %s", line, reason, detail)
 		}
 	}
-	if line := trouble[ReasonDetectorDied]; line != "" && reason == reasonDetectorOff {
+	line := trouble[ReasonDetectorDied]
+	switch {
+	case reason != reasonDetectorOff || line == "":
+	case strings.Contains(line, "detector disabled"): // by the command line, or by "off"
 		detail += ": " + line
+	default: // it says what made it give up, before it says that it is disabled
+		return ReasonDetectorDied, fmt.Sprintf("%s; then %s: %s", line, reason, detail)
 	}
 	return reason, detail
 }

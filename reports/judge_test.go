@@ -137,6 +137,30 @@ func TestJudgeFailsClosed(t *testing.T) {
 			c.log("kmemleak: Cannot insert 0xffff into the object search tree (overlaps existing)")
 		}, ReasonDetectorDied, "overlaps"},
 		{"no memory for metadata", func(c *Capture) { c.log("kmemleak: Cannot allocate a kmemleak_object structure") }, ReasonDetectorDied, "kmemleak_object"},
+		{"a task that oopsed", func(c *Capture) {
+			c.Reason, c.Detail = "load-hang", "not done"
+			c.log("BUG: kernel NULL pointer dereference, address: 0000000000000000")
+		}, ReasonOops, "address: 0000000000000000; then load-hang: not done"},
+		{"an oops on the console alone", func(c *Capture) {
+			c.Reason, c.Detail, c.Console, c.Dmesg = ReasonHang, "no word", []byte("[    3.1] kernel BUG at a.c:1!\n"), nil
+		}, ReasonOops, "a.c:1!; then hang: no word"},
+		{"a child that the kernel shot", func(c *Capture) {
+			c.Reason, c.Detail = "agent-error", "ended by SIGKILL"
+			c.log("insmod invoked oom-killer: gfp_mask=0xcc0")
+		}, "out-of-memory", "insmod invoked oom-killer: gfp_mask=0xcc0; then agent-error: ended by SIGKILL"},
+		{"QEMU that died beside an oops", func(c *Capture) {
+			c.Reason, c.Detail = ReasonQEMU, "signal: killed"
+			c.log("kernel BUG at a.c:1!")
+		}, ReasonQEMU, "signal: killed"},
+		{"a detector that is off", func(c *Capture) {
+			c.Reason, c.Detail = "detector-off", "refused"
+			c.log("kmemleak: Kernel memory leak detector disabled")
+		}, "detector-off", "refused: kmemleak: Kernel memory leak detector disabled"},
+		{"a detector that gave up", func(c *Capture) {
+			c.Reason, c.Detail = "detector-off", "refused"
+			c.log("kmemleak: Memory pool empty, consider increasing CONFIG_DEBUG_KMEMLEAK_MEM_POOL_SIZE")
+			c.log("kmemleak: Kernel memory leak detector disabled")
+		}, ReasonDetectorDied, "Memory pool empty, consider increasing CONFIG_DEBUG_KMEMLEAK_MEM_POOL_SIZE; then detector-off: refused"},
 		{"panic", func(c *Capture) { c.log("Kernel panic - not syncing: Fatal exception") }, ReasonPanic, "Fatal"},
 		{"x86 oops", func(c *Capture) { c.log("BUG: kernel NULL pointer dereference, address: 0000000000000000") }, ReasonOops, "NULL"},
 		{"arm64 oops", func(c *Capture) { c.log("Internal error: Oops: 0000000096000005 [#1] SMP") }, ReasonOops, "Oops"},
@@ -187,6 +211,14 @@ func TestJudgeDidNothing(t *testing.T) {
 	run := Judge(c, Policy{})
 	assert.Equal(t, Clean, run.Verdict)
 	assert.Contains(t, strings.Join(run.Warnings, "\n"), "allocated nothing")
+
+	c.Tracked = nil
+	assert.Contains(t, strings.Join(Judge(c, Policy{}).Warnings, "\n"), "was not counted")
+	some := 7
+	c.Tracked = &some
+	run = Judge(c, Policy{})
+	assert.Equal(t, 7, run.Stats.Tracked)
+	assert.Empty(t, run.Warnings)
 
 	run = Judge(c, Policy{RequireProbe: true})
 	assert.Equal(t, None, run.Verdict)
