@@ -2,9 +2,12 @@ package harness
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,24 +21,57 @@ func (g *Gate) capture(ctx context.Context, c cell) (*reports.Capture, string, e
 	if err := emptyFolder(dir); err != nil {
 		return nil, "", err
 	}
+	begin := time.Now()
 	capture, err := g.runGuests(ctx, c, dir)
 	if err != nil {
 		return nil, "", err
 	}
-	return capture, dir, g.describe(c, capture, dir)
+	capture.Started = begin.UTC().Format(time.RFC3339)
+	return capture, dir, g.describe(ctx, c, capture, dir)
 }
 
 // describe adds what the guest did not know of itself, and writes the capture.
-func (g *Gate) describe(c cell, capture *reports.Capture, dir string) (err error) {
+func (g *Gate) describe(ctx context.Context, c cell, capture *reports.Capture, dir string) (err error) {
 	capture.Scenario = c.scenario.Name
 	capture.SourceDir = c.sourceDir()
 	capture.Command = reproduce(c)
 	capture.Modules = c.capturedModules()
 	capture.Dir = dir
+	if capture.Built, err = c.built(ctx); err != nil {
+		return err
+	}
 	if capture.RunDir, err = filepath.Rel(g.Out, dir); err != nil {
 		return fmt.Errorf("run folder: %w", err)
 	}
 	return reports.WriteCapture(dir, capture)
+}
+
+// built identifies the bits that the cell tests.
+func (c cell) built(ctx context.Context) (*reports.Built, error) {
+	if c.kernel == nil || c.failure != nil {
+		return nil, nil
+	}
+	job, _, err := c.jobs()
+	if err != nil {
+		return nil, err
+	}
+	config, err := os.ReadFile(c.kernel.Config)
+	if err != nil {
+		return nil, hostError("", "kernel config: %w", err)
+	}
+	commit := ""
+	if _, err := os.Stat(filepath.Join(c.kernel.Source, ".git")); err == nil {
+		commit, _ = git(ctx, c.kernel.Source, "rev-parse", "HEAD") // one without a commit has none
+	}
+	content := sha256.New()
+	fmt.Fprintf(content, "%s %s\n", c.kernel.Key, c.scenario.Clock)
+	content.Write(job.region)
+	return &reports.Built{
+		Commit:    commit,
+		Config:    fmt.Sprintf("%x", sha256.Sum256(config)),
+		Toolchain: c.kernel.Compiler,
+		Content:   hex.EncodeToString(content.Sum(nil)),
+	}, nil
 }
 
 // sourceDir is what the file names in leaks are relative to.

@@ -161,7 +161,7 @@ func (w *walk) guest(ctx context.Context, from, to int) (*reports.Capture, error
 	if err := w.cell.keepInputs(dir, guestJob{}); err != nil {
 		return nil, err
 	}
-	return capture, w.gate.describe(w.cell, capture, dir)
+	return capture, w.gate.describe(ctx, w.cell, capture, dir)
 }
 
 // keep judges a guest's steps, and learns from them where the walk ends.

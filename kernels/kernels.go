@@ -31,6 +31,8 @@ type Kernel struct {
 	Source string // source tree
 	LLVM   bool
 
+	Compiler string // the first line of its --version
+
 	// Spec is what asked for it; zero for one that List found.
 	Spec Spec
 }

@@ -49,7 +49,7 @@ func (b *Builder) kernelAt(dir string, info kernelInfo) *Kernel {
 	return &Kernel{
 		Release: info.Release, Arch: info.Arch, Origin: info.Origin, Key: filepath.Base(dir), Dir: dir,
 		Image: filepath.Join(build, archs[info.Arch].image), Config: filepath.Join(build, ".config"),
-		Build: build, Source: source, LLVM: info.LLVM,
+		Build: build, Source: source, LLVM: info.LLVM, Compiler: info.Compiler,
 	}
 }
 
