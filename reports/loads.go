@@ -60,8 +60,30 @@ func allLoads(c *Capture) []Load {
 	loads := slices.Clone(c.Loads)
 	loads = append(loads, walkLoads(c)...)
 	slices.SortStableFunc(loads, func(a, b Load) int { return cmp.Compare(a.Begin, b.Begin) })
-	fillSections(loads, sectionBlocks(string(c.Dmesg)))
-	return loads
+	rest := fillSections(loads, sectionBlocks(string(c.Dmesg)))
+	return append(exercisedLoads(c, rest), loads...)
+}
+
+// exercisedLoads makes loads of what only the log tells of: a script that loads
+// the driver once more. When that was is not known, so any load that is answers
+// first.
+func exercisedLoads(c *Capture, blocks []sectionBlock) []Load {
+	only := ""
+	for _, m := range c.Modules {
+		if m.UnderTest && only == "" {
+			only = m.Name
+		} else if m.UnderTest {
+			only = "" // 6.1 does not name the module: it may be any of several
+			break
+		}
+	}
+	var out []Load
+	for _, b := range blocks {
+		if name := cmp.Or(b.module, only); name != "" {
+			out = append(out, Load{Module: name, UnderTest: true, Sections: b.sections})
+		}
+	}
+	return out
 }
 
 // walkLoads makes loads of a walk's steps: each loads the last module under
@@ -89,16 +111,22 @@ func walkLoads(c *Capture) []Load {
 	return out
 }
 
-// fillSections gives loads without sections those that the log has. Blocks and
-// loads have one order: a load with known addresses finds its block by them,
-// and those without take what lies between.
-func fillSections(loads []Load, blocks []sectionBlock) {
+// fillSections gives loads without sections those that the log has, and returns
+// the blocks of loads that nobody told of. Blocks and loads have one order: a
+// load with known addresses finds its block by them, and those without take what
+// lies between.
+func fillSections(loads []Load, blocks []sectionBlock) (rest []sectionBlock) {
 	next := 0
+	take := func(at int) sectionBlock {
+		rest = append(rest, blocks[next:at]...)
+		next = at + 1
+		return blocks[at]
+	}
 	for i := range loads {
 		l := &loads[i]
 		if len(l.Sections) > 0 {
 			if at := findBlock(blocks[next:], l); at >= 0 {
-				next += at + 1
+				take(next + at)
 			}
 			continue
 		}
@@ -113,11 +141,12 @@ func fillSections(loads []Load, blocks []sectionBlock) {
 		}
 		for k := next; k < limit; k++ {
 			if blocks[k].module == "" || blocks[k].module == l.Module {
-				l.Sections, next = blocks[k].sections, k+1
+				l.Sections = take(k).sections
 				break
 			}
 		}
 	}
+	return append(rest, blocks[min(next, len(blocks)):]...)
 }
 
 // findBlock returns the index of the first block that a load's addresses agree

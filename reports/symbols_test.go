@@ -265,6 +265,27 @@ func TestSectionsOfARefusedLoad(t *testing.T) {
 	}
 }
 
+// TestSectionsOfAScriptsLoad: the log tells of one load more than the agent does.
+func TestSectionsOfAScriptsLoad(t *testing.T) {
+	for name, log := range map[string]string{
+		"6.12": "[    3.1] main: Final section addresses for driver:\n[    3.1] main: \t0xTEXT 0x000001a4 .text\n[    3.1] main: \t0xINIT 0x00000200 .init.text\n[    3.2] other\n",
+		"6.1":  "[    3.1] final section addresses:\n[    3.1] \t0xTEXT .text\n[    3.1] \t0xINIT .init.text\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, m := moduleCapture(t, "x86_64")
+			told := strings.NewReplacer("TEXT", "ffffffffa0000000", "INIT", "ffffffffa0010000").Replace(log)
+			untold := strings.NewReplacer("TEXT", "ffffffffa0030000", "INIT", "ffffffffa0038000").Replace(log)
+			c.Dmesg = []byte(told + untold)
+			s := newSymbolizer(c, newSources(c))
+			f := RawFrame{Addr: 0xffffffffa0038000 + callTo(t, m, ".init.text", "kmalloc")[0]}
+			assert.Equal(t, []string{"driver_init driver.c:33"}, frameText(s.frame(f, &Record{Jiffies: 2005, PID: 91})))
+			c.Dmesg = []byte(told)
+			s = newSymbolizer(c, newSources(c))
+			assert.Equal(t, []string{"0xffffffffa0038" + fmt.Sprintf("%03x", f.Addr&0xfff) + " :0"}, frameText(s.frame(f, &Record{Jiffies: 2005, PID: 91})))
+		})
+	}
+}
+
 func TestBuildDirIsNotNeeded(t *testing.T) {
 	c, m := moduleCapture(t, "x86_64")
 	c.Modules[0].BuildDir = ""
