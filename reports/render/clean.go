@@ -99,6 +99,7 @@ func cut(s string, most int) string {
 var blocks = map[string]bool{
 	"Leak.Records": true,
 	"Finding.Text": true,
+	"Run.Detail":   true,
 }
 
 // sources are the fields of one line whose tabs are kept.

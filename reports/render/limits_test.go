@@ -149,3 +149,13 @@ func TestSuppressionIsYAML(t *testing.T) {
 		require.Equal(t, clean(name), list[0].Signature)
 	}
 }
+
+// TestDetailOfSeveralLines: lines at a terminal, one where there is room for one.
+func TestDetailOfSeveralLines(t *testing.T) {
+	r := reports.NewReport([]reports.Run{{
+		Kernel: "6.12.117", Arch: "x86_64", Scenario: "s", Verdict: reports.None, Reason: "load-failed",
+		Detail: "load s: ENODEV:\n[ 1.0] s: no such thing\n::error::mine\x1b[31m", Leaks: []reports.Leak{},
+	}})
+	require.Contains(t, write(t, r, Options{}), "  load s: ENODEV:\n  [ 1.0] s: no such thing\n  \\::error::mine\\x1b[31m\n")
+	require.Contains(t, write(t, r, Options{Format: "github"}), "load-failed: load s: ENODEV:; [ 1.0] s: no such thing; \\::error::mine\\x1b[31m")
+}

@@ -123,8 +123,8 @@ func (t *textWriter) troubles() {
 		if run.Verdict == reports.None || run.Verdict == reports.Skipped {
 			t.linef("")
 			t.linef("%s %s: %s", t.paint.verdict(run.Verdict, verdictWord(run.Verdict)), runName(run), run.Reason)
-			if run.Detail != "" {
-				t.prose("  ", run.Detail)
+			for line := range strings.Lines(run.Detail) {
+				t.prose("  ", strings.TrimSuffix(line, "\n"))
 			}
 		}
 	}

@@ -140,7 +140,7 @@ func verdictWord(v reports.Verdict) string {
 // runSummary is what a run found, in a few words.
 func runSummary(run reports.Run) string {
 	if run.Verdict == reports.None || run.Verdict == reports.Skipped {
-		return join(": ", run.Reason, run.Detail)
+		return join(": ", run.Reason, strings.ReplaceAll(strings.TrimSpace(run.Detail), "\n", "; "))
 	}
 	fresh := 0
 	for _, l := range run.Leaks {
