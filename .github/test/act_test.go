@@ -102,16 +102,13 @@ type event struct {
 type entry struct {
 	Message   string            `json:"msg"`
 	JobID     string            `json:"jobID"`
-	Step      string            `json:"step"`
 	StepID    []string          `json:"stepID"`
 	Command   string            `json:"command"`
 	Name      string            `json:"name"`
 	Arg       string            `json:"arg"`
-	Raw       string            `json:"raw"`
+	Pairs     map[string]string `json:"kvPairs"`
 	Content   string            `json:"content"`
 	JobResult string            `json:"jobResult"`
-	Matrix    map[string]string `json:"matrix"`
-	StepOK    string            `json:"stepResult"`
 }
 
 // log is all that a run said.
@@ -182,14 +179,17 @@ func (l log) String() string {
 	return b.String()
 }
 
-// commands are the workflow commands of a name, as they were written.
-func (l log) commands(name string) (raw []string) {
+// annotation is a workflow command ::error file=…,line=…,title=…::message as
+// act read it.
+type annotation struct{ file, line, title, message string }
+
+func (l log) errors() (all []annotation) {
 	for _, e := range l.entries {
-		if e.Command == name {
-			raw = append(raw, strings.TrimSpace(e.Raw))
+		if e.Command == "error" {
+			all = append(all, annotation{e.Pairs["file"], e.Pairs["line"], e.Pairs["title"], e.Arg})
 		}
 	}
-	return raw
+	return all
 }
 
 // results are the jobs' results. Of a matrix they are one: the worst.

@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,6 +30,7 @@ func TestActions(t *testing.T) {
 	g := newGitHub(t, action, reusable)
 	g.bringKernel(t)
 	t.Run("red, then green", func(t *testing.T) { redThenGreen(t, g.with(t), action) })
+	t.Run("no verdict", func(t *testing.T) { noVerdict(t, g.with(t), action) })
 	t.Run("inputs are no shell text", func(t *testing.T) { inputsAreNoShellText(t, g.with(t)) })
 	t.Run("reusable workflow", func(t *testing.T) { reusableWorkflow(t, g.with(t), reusable) })
 }
@@ -39,14 +42,16 @@ func redThenGreen(t *testing.T, g *github, workflow string) {
 
 	red := g.run(t, push, g.commit(t, driver(t, leaky, "")))
 	require.Equal(t, map[string]string{"leaks": "failure"}, red.results())
-	line := lineOf(t, filepath.Join(leaky, "note.c"), "n->text = kzalloc(")
-	errors := red.commands("error")
+	line := lineOf(t, readFile(t, leaky+"/note.c"), "n->text = kzalloc(")
+	errors := red.errors()
 	require.Len(t, errors, 1)
-	require.True(t, strings.HasPrefix(errors[0], fmt.Sprintf("::error file=note.c,line=%d,title=memory leak in note_create::1 object of 256 bytes", line)), errors[0])
+	require.Contains(t, errors[0].message, "1 object of 256 bytes\n")
+	errors[0].message = ""
+	require.Equal(t, annotation{file: "note.c", line: line, title: "memory leak in note_create"}, errors[0])
 	summary := red.summary("leaks")
 	require.Contains(t, summary, "1 new leak (1 object, 256 bytes)")
 	require.Regexp(t, row, summary)
-	require.Contains(t, summary, fmt.Sprintf("note.c:%d", line))
+	require.Contains(t, summary, "note.c:"+line)
 	out := red.outputs()
 	require.Equal(t, []string{"leaks", "1", "256"}, []string{out["verdict"], out["new-leaks"], out["leaked-bytes"]})
 	evidence := g.artifacts(t, "kmemgate-leaks-*")
@@ -60,7 +65,7 @@ func redThenGreen(t *testing.T, g *github, workflow string) {
 	require.NoError(t, os.RemoveAll(g.cache)) // another runner
 	green := g.run(t, push, g.commit(t, driver(t, fixed, "")))
 	require.Equal(t, map[string]string{"leaks": "success"}, green.results())
-	require.Empty(t, green.commands("error"))
+	require.Empty(t, green.errors())
 	require.Contains(t, green.summary("leaks"), "kmemgate: clean")
 	out = green.outputs()
 	require.Equal(t, []string{"clean", "0", "0"}, []string{out["verdict"], out["new-leaks"], out["leaked-bytes"]})
@@ -70,6 +75,18 @@ func redThenGreen(t *testing.T, g *github, workflow string) {
 		require.NotContains(t, green.String(), cold, "the cache had it")
 	}
 	require.Less(t, green.took, time.Minute)
+}
+
+// A driver that does not compile is no pass, and the page says why.
+func noVerdict(t *testing.T, g *github, workflow string) {
+	files := driver(t, fixed, "")
+	files["note.c"] += "#error not today\n"
+	l := g.run(t, event{name: "push", workflow: workflow, payload: pushed}, g.commit(t, files))
+	require.Equal(t, map[string]string{"leaks": "failure"}, l.results())
+	require.Equal(t, "none", l.outputs()["verdict"])
+	require.Len(t, l.errors(), 1)
+	require.Contains(t, l.errors()[0].title, "no verdict")
+	require.Contains(t, l.summary("leaks"), "not today")
 }
 
 // What a stranger writes in an input is an argument and never shell text.
@@ -111,7 +128,7 @@ func reusableWorkflow(t *testing.T, g *github, workflow string) {
 		workflow = strings.Replace(workflow, old, text, 1) // the kernel that is at hand
 	}
 	base := g.commit(t, driver(t, leaky, "drivers/note"))
-	line := lineOf(t, filepath.Join(leaky, "note.c"), "n->text = kzalloc(")
+	line := lineOf(t, readFile(t, leaky+"/note.c"), "n->text = kzalloc(")
 
 	t.Run("push", func(t *testing.T) {
 		l := g.run(t, event{name: "push", workflow: workflow, payload: pushed}, base)
@@ -119,16 +136,21 @@ func reusableWorkflow(t *testing.T, g *github, workflow string) {
 		require.Equal(t, "failure", results["gate"])
 		require.Equal(t, "failure", results["report"])
 		require.Equal(t, "success", results["sarif"])
-		errors := l.commands("error")
-		require.Len(t, errors, 2, "one a cell")
-		for _, e := range errors {
-			require.Contains(t, e, fmt.Sprintf("::error file=drivers/note/note.c,line=%d,", line))
+		require.Len(t, l.errors(), 2, "one a cell")
+		for _, e := range l.errors() {
+			require.Equal(t, []string{"drivers/note/note.c", line}, []string{e.file, e.line})
 		}
 		summary := l.summary("report")
 		require.Contains(t, summary, "1 new leak")
 		require.Equal(t, 2, len(row.FindAllString(summary, -1)), "one row a cell")
-		sarif := readFile(t, filepath.Join(g.dir, "sarif/report.sarif"))
-		require.Contains(t, sarif, `"drivers/note/note.c"`)
+		sarif := filepath.Join(g.dir, "sarif/report.sarif")
+		require.Contains(t, readFile(t, sarif), `"drivers/note/note.c"`)
+		validate(t, "../../reports/render/testdata/sarif-schema-2.1.0.json", sarif)
+		cells := g.artifacts(t, "kmemgate-*-x86_64/report.json")
+		require.Len(t, cells, 2)
+		for _, cell := range cells {
+			validate(t, "../../docs/report.schema.json", cell)
+		}
 		require.NoError(t, os.RemoveAll(filepath.Join(g.dir, "sarif")))
 	})
 
@@ -163,10 +185,9 @@ func reusableWorkflow(t *testing.T, g *github, workflow string) {
 		require.Equal(t, "failure", results["gate"])
 		require.NotEqual(t, "success", results["sarif"])
 		require.NoDirExists(t, filepath.Join(g.dir, "sarif"))
-		added := 1 + strings.Count(note[:strings.Index(note, "kmalloc(77")], "\n")
-		errors := l.commands("error")
-		require.Len(t, errors, 1, "what the base branch leaks is known")
-		require.Contains(t, errors[0], fmt.Sprintf("::error file=drivers/note/note.c,line=%d,title=memory leak in note_forget::", added))
+		require.Len(t, l.errors(), 1, "what the base branch leaks is known")
+		e := l.errors()[0]
+		require.Equal(t, []string{"drivers/note/note.c", lineOf(t, note, "kmalloc(77"), "memory leak in note_forget"}, []string{e.file, e.line, e.title})
 	})
 }
 
@@ -204,11 +225,20 @@ func driver(t *testing.T, dir, to string) map[string]string {
 }
 
 // lineOf is the number of the one line that holds text.
-func lineOf(t *testing.T, file, text string) int {
+func lineOf(t *testing.T, source, text string) string {
 	t.Helper()
-	source := readFile(t, file)
-	require.Equal(t, 1, strings.Count(source, text), "%s: %s", file, text)
-	return 1 + strings.Count(source[:strings.Index(source, text)], "\n")
+	require.Equal(t, 1, strings.Count(source, text), text)
+	return strconv.Itoa(1 + strings.Count(source[:strings.Index(source, text)], "\n"))
+}
+
+// validate checks a file of a real run against a published schema.
+func validate(t *testing.T, schema, file string) {
+	t.Helper()
+	s, err := jsonschema.NewCompiler().Compile(schema)
+	require.NoError(t, err)
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(readFile(t, file)))
+	require.NoError(t, err)
+	require.NoError(t, s.Validate(value))
 }
 
 func section(text, from, to string) string {
