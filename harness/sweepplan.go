@@ -75,7 +75,12 @@ func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
 	for _, dir := range s.Extra {
 		built, err := s.Gate.Builder.External(ctx, c.kernel, dir, kernels.ModuleOptions{})
 		if err != nil {
-			return p, err
+			// One driver that does not build must not cost the others their verdict.
+			if err := c.fail(ctx, reports.ReasonBuild, err); err != nil {
+				return p, err
+			}
+			p.skipped = append(p.skipped, unbuiltRun(c, filepath.Base(dir)))
+			continue
 		}
 		for _, m := range built {
 			if paths[m.Name] != "" {
@@ -219,6 +224,17 @@ func skippedRun(c cell, module, reason string) reports.Run {
 		Kernel: c.kernel.Release, Arch: c.arch, Scenario: module, Verdict: reports.Skipped, Reason: reason,
 		Clock: c.scenario.Clock, Leaks: []reports.Leak{},
 	}
+}
+
+// unbuiltRun is for a driver that did not build, or is not for this kernel.
+func unbuiltRun(c cell, driver string) reports.Run {
+	run := skippedRun(c, driver, "")
+	if c.failure.verdict == reports.Skipped {
+		run.Reason = c.failure.detail
+	} else {
+		run.Verdict, run.Reason, run.Detail = c.failure.verdict, c.failure.reason, c.failure.detail
+	}
+	return run
 }
 
 // grouped cuts turns into groups of a size, and of bounded bytes.

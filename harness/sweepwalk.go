@@ -43,6 +43,9 @@ func (k *sweptKernel) walkAll(ctx context.Context, turns []turn) error {
 func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run reports.Run) (reports.Run, error) {
 	s := *k.Scenario
 	s.Name, s.Exercise, s.Files, s.Modules, s.Build = t.name(), "", nil, nil, ""
+	if t.source != k.cell.kernel.Source {
+		s.Build, s.Dir = ".", t.source // whose files the lines belong to
+	}
 	c := k.cell
 	c.scenario, c.modules, c.tested = &s, t.modules(), map[string]bool{t.name(): true}
 	dir := filepath.Join(k.Gate.folder(c), "walk")

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -94,6 +96,7 @@ func sweep(c *cobra.Command, patterns []string, f sweepFlags) error {
 			return err
 		}
 	}
+	scenario.Dir = f.run.out // where a baseline is looked for
 	gate, err := newGate(c, f.run, scenario)
 	if err != nil {
 		return err
@@ -108,6 +111,9 @@ func sweep(c *cobra.Command, patterns []string, f sweepFlags) error {
 	}
 	s := harness.Sweep{Gate: gate, Scenario: scenario, Choice: choice, Extra: f.extra, Group: f.group}
 	report, err := s.Run(c.Context())
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintf(c.ErrOrStderr(), "what is judged is kept in %s: type the same command to go on\n", gate.Out)
+	}
 	if err != nil {
 		return asUsage(err)
 	}

@@ -5,9 +5,15 @@
 #include <linux/module.h>
 #include <linux/vmalloc.h>
 
+#ifdef vmalloc /* a macro from 6.10 on */
+#define vmalloc_function vmalloc_noprof
+#else
+#define vmalloc_function vmalloc
+#endif
+
 static int __init loses_abroad_init(void)
 {
-	struct task_struct *t = kthread_run((int (*)(void *))vmalloc_noprof, (void *)(3 * PAGE_SIZE), "abroad");
+	struct task_struct *t = kthread_run((int (*)(void *))vmalloc_function, (void *)(3 * PAGE_SIZE), "abroad");
 
 	if (IS_ERR(t))
 		return PTR_ERR(t);

@@ -6,13 +6,19 @@
 #include <linux/panic.h>
 #include <linux/vmalloc.h>
 
+#ifdef vmalloc /* a macro from 6.10 on */
+#define vmalloc_function vmalloc_noprof
+#else
+#define vmalloc_function vmalloc
+#endif
+
 static int __init was_primed_init(void)
 {
 	struct task_struct *t;
 
 	if (panic_timeout != -4711)
 		return 0;
-	t = kthread_run((int (*)(void *))vmalloc_noprof, (void *)(3 * PAGE_SIZE), "abroad");
+	t = kthread_run((int (*)(void *))vmalloc_function, (void *)(3 * PAGE_SIZE), "abroad");
 	if (IS_ERR(t))
 		return PTR_ERR(t);
 	msleep(20);
