@@ -146,14 +146,6 @@ func (a *answer) unload(m wire.Unload) {
 	}
 }
 
-// last is the read that decides, if it came whole.
-func (a *answer) last() []byte {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	b, _ := a.reader.Stream(wire.StreamLast)
-	return b
-}
-
 // fill puts everything into a capture. The answer must be over, or its port
 // closed: streams that were cut are kept as evidence too.
 func (a *answer) fill(c *reports.Capture) {

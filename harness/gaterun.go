@@ -110,7 +110,7 @@ func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capt
 		return nil, err
 	}
 	capture, controlled, err := g.runPair(ctx, m, job, control, RunOptions{
-		Timeout: c.scenario.Timeout, OutDir: dir, Keep: g.Keep, Console: g.Console,
+		Timeout: c.scenario.Timeout, OutDir: dir, Keep: g.Keep, Console: g.Console, ReadMemory: reports.OrphanMemory,
 	})
 	if err != nil {
 		return nil, err

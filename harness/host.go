@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
 )
 
 // The clocks of Machine.Clock.
@@ -91,16 +92,10 @@ type RunOptions struct {
 
 	waits time.Duration // for tests; 0 means agentWaits
 	// ReadMemory is asked, once the guest has said everything, which memory
-	// to read into Capture.Memory. It gets the read that decides.
-	ReadMemory func(last []byte) []Region
+	// to read into Capture.Memory. It gets what the guest said.
+	ReadMemory func(*reports.Capture) []reports.Region
 	// Console gets the guest's console as it comes.
 	Console io.Writer
-}
-
-// Region is a piece of guest memory, by its kernel address.
-type Region struct {
-	Addr uint64
-	Size int
 }
 
 func (h *Host) logf(format string, args ...any) {

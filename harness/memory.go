@@ -28,7 +28,9 @@ func (h *Host) afterwards(ctx context.Context, g *guest, a *answer, c *reports.C
 		return false
 	}
 	if opt.ReadMemory != nil {
-		c.Memory = g.readMemory(ctx, opt.ReadMemory(a.last()))
+		var said reports.Capture
+		a.fill(&said)
+		c.Memory = g.readMemory(ctx, opt.ReadMemory(&said))
 	}
 	if !opt.Keep {
 		return false
@@ -43,12 +45,12 @@ func (h *Host) afterwards(ctx context.Context, g *guest, a *answer, c *reports.C
 
 // readMemory reads kernel memory of the stopped guest. What cannot be read
 // is left out: it only tells how orphans belong together.
-func (g *guest) readMemory(ctx context.Context, regions []Region) map[uint64][]byte {
+func (g *guest) readMemory(ctx context.Context, regions []reports.Region) map[uint64][]byte {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	memory, total := map[uint64][]byte{}, 0
 	for _, r := range regions[:min(len(regions), readCount)] {
-		size := min(r.Size, readMax)
+		size := int(min(r.Size, readMax))
 		if size <= 0 || total+size > readTotal || ctx.Err() != nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 )
@@ -34,6 +35,38 @@ func adopt(orphans []*orphan, memory map[uint64][]byte) {
 			}
 		})
 	}
+}
+
+// Region is a piece of the guest's memory, by its kernel address.
+type Region struct {
+	Addr uint64
+	Size int64
+}
+
+// OrphanMemory returns the memory of the objects that the last read reports
+// beyond those of the boot and the canary: what adopt wants to see. A single
+// orphan belongs to nobody.
+func OrphanMemory(c *Capture) []Region {
+	before, err := parseAll(bytes.NewReader(c.Before), "before.txt", FormatFile)
+	if err != nil {
+		return nil // and no verdict
+	}
+	last, err := parseAll(bytes.NewReader(c.Last), "kmemleak.txt", FormatFile)
+	if err != nil {
+		return nil
+	}
+	known := identities(before)
+	var out []Region
+	for i := range last {
+		rec := &last[i]
+		if rec.Kind == KindObject && !known[rec.identity()] && !c.Canary.isCanary(rec) {
+			out = append(out, Region{rec.Address, rec.Size})
+		}
+	}
+	if len(out) < 2 {
+		return nil
+	}
+	return out
 }
 
 // graph holds, for each orphan, the orphans it points to.

@@ -98,7 +98,11 @@ func fromHeader(f Frame) bool {
 func signatureOf(blamed []Frame) string {
 	h := sha256.New()
 	for _, f := range blamed[:min(len(blamed), signatureFrames)] {
-		h.Write([]byte(f.Module + "\x00" + baseName(f.Function) + "\n"))
+		name := baseName(f.Function)
+		if strings.HasPrefix(name, "0x") { // nobody knows what lay there, and the next time it lies elsewhere
+			name = "?"
+		}
+		h.Write([]byte(f.Module + "\x00" + name + "\n"))
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -75,3 +75,9 @@ func TestSignatureIsStable(t *testing.T) {
 	assert.NotEmpty(t, blame(kernel("kmalloc_trace"), mod))
 	assert.Empty(t, blame(nil, mod))
 }
+
+func TestSignatureWithoutAddresses(t *testing.T) {
+	unknown := func(addr string) string { return signatureOf([]Frame{{Function: addr}, {Function: "f", Module: "m"}}) }
+	assert.Equal(t, unknown("0xffffffffa000001a"), unknown("0xffffffffa040001a"))
+	assert.NotEqual(t, unknown("0xffffffffa000001a"), unknown("g"))
+}

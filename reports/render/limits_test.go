@@ -136,7 +136,7 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "-8 bytes", size(-8), "nonsense is shown, not turned into 16 EiB")
 	require.Equal(t, "when allocation 7 fails", walkNote([]int{7}))
 	require.Equal(t, "when allocation 1, 2, 3, 4, 5 or one of 2 others fails", walkNote([]int{1, 2, 3, 4, 5, 6, 7}))
-	require.Equal(t, "2 objects of 8 bytes, 16 bytes in all, 1.5 per cycle, 1 more object reachable only from them",
+	require.Equal(t, "1 object of 8 bytes and 1 object reachable only from it, 16 bytes in all, 1.5 per cycle",
 		amount(reports.Leak{Count: 2, Size: 8, Bytes: 16, PerCycle: 1.5, Children: 1}))
 	require.Equal(t, `- {signature: "a\"b\\c", reason: "say why it is harmless"}`, suppression(reports.Leak{Signature: `a"b\c`}))
 }

@@ -52,25 +52,26 @@ func place(file string, line int) string {
 }
 
 // amount tells how much leaked:
-// "3 objects of 64 bytes, 192 bytes in all, 1 per cycle, with 2 children".
+// "1 object of 64 bytes and 2 objects reachable only from it, 192 bytes in all, 1 per cycle".
 func amount(l reports.Leak) string {
 	kind := "object"
 	if l.Kind == "percpu" || l.Kind == "phys" {
 		kind = l.Kind + " object"
 	}
-	parts := []string{plural(l.Count, kind) + " of " + size(l.Size)}
+	heads := l.Count - l.Children // Size is that of most of them
+	parts := []string{plural(heads, kind) + " of " + size(l.Size)}
 	switch {
 	case l.Count <= 1:
+	case l.Children > 0:
+		parts[0] += " and " + plural(l.Children, "object") + " reachable only from " + pronoun(heads)
+		parts = append(parts, size(l.Bytes)+" in all")
 	case l.Bytes == l.Size*int64(l.Count):
 		parts = append(parts, size(l.Bytes)+" in all")
-	default: // the sizes differ; Size is but the most frequent
+	default:
 		parts = []string{plural(l.Count, kind) + " of mostly " + size(l.Size), size(l.Bytes) + " in all"}
 	}
 	if l.PerCycle > 0 {
 		parts = append(parts, strconv.FormatFloat(l.PerCycle, 'g', 3, 64)+" per cycle")
-	}
-	if l.Children > 0 {
-		parts = append(parts, plural(l.Children, "more object")+" reachable only from "+pronoun(l.Count))
 	}
 	return strings.Join(parts, ", ")
 }
