@@ -85,3 +85,8 @@ test-readme: ## README's session is what happens
 	go test -count=1 -timeout 10m -run '^TestREADME' ./harness/cli
 
 test: test-actions test-readme
+
+.PHONY: mutate
+mutate: build ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
+	$(KMEMGATE) kernel build 6.12/x86_64
+	.ci/mutate

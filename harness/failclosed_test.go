@@ -107,6 +107,8 @@ var noVerdicts = []noVerdict{
 		reason: reports.ReasonDetectorDied, detail: "overlaps existing"},
 	{name: "pool exhausted", exercise: failing + "now many",
 		reason: reports.ReasonDetectorDied, detail: "Memory pool empty"},
+	{name: "no two reads agree", params: "init=lose", loaded: true,
+		reason: wire.ReasonUnsettled, detail: "8 scans, and the last two reads hold"},
 	{name: "canary missing", exercise: "sleep 6; k scan; k scan; k clear", after: 20 * time.Second,
 		reason: wire.ReasonCanaryGone, detail: "0 of the canary's 25"},
 
@@ -149,6 +151,14 @@ func TestFailsClosed(t *testing.T) {
 			assertExits(t, 3, exec.Command(command, "report", gate.Out))
 			assertNothingLeft(t, gate.Host.Temp)
 		})
+	}
+}
+
+// TestNoVerdictPage wants every row in the page that tells users what to do.
+func TestNoVerdictPage(t *testing.T) {
+	page := string(readFile(t, "../docs/no-verdict.md"))
+	for _, tt := range noVerdicts {
+		assert.Regexp(t, "(?m)^\\|.*`"+tt.reason+"`.*`"+strings.ReplaceAll(tt.name, " ", "_")+"`", page)
 	}
 }
 

@@ -46,6 +46,18 @@ func TestReadsAgreeInSpiteOfAge(t *testing.T) {
 	assert.False(t, agree([]byte(twoRecords), nil))
 }
 
+func TestMinUnrefScans(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "min_unref_scans")
+	assert.Equal(t, -1, setMinUnrefScans(file), "a kernel without it")
+	for text, want := range map[string]int{"0\n": 0, "1\n": 1, "3\n": 1} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		assert.Equal(t, want, setMinUnrefScans(file), text)
+	}
+	for unref, extra := range map[int]int{-1: 0, 0: 0, 1: 0, 2: 1, 3: 2} {
+		assert.Equal(t, extra, extraScans(unref), "min_unref_scans=%d", unref)
+	}
+}
+
 func TestTickRateFromJiffies(t *testing.T) {
 	for _, hz := range []int{100, 250, 300, 1000} {
 		for _, up := range []time.Duration{300 * time.Millisecond, 20 * time.Second, 10 * time.Minute} {

@@ -16,9 +16,11 @@ const (
 	// settleTime lets what is deferred finish: RCU, work queues, delayed
 	// frees, lazy TLB flushes of vmalloc.
 	settleTime = 10 * time.Second
-	// maxScans without agreement are no verdict. The first scan sees every
-	// checksum change, the second reports, the third can agree.
+	// maxScans without agreement are no verdict, …
 	maxScans = 8
+	// … and no fewer than minScans are one: the first sees every checksum change,
+	// the second reports, the third can agree.
+	minScans = 3
 )
 
 const (
@@ -102,10 +104,13 @@ func (a *agent) canaryFound() int {
 	return n
 }
 
-// scans scans until two reads agree and enough says yes. A kernel whose
-// min_unref_scans could not be lowered gets that many scans more.
+// extraScans is how many scans more a kernel gets whose min_unref_scans could
+// not be lowered to 1.
+func extraScans(unref int) int { return max(unref-1, 0) }
+
+// scans scans until two reads agree and enough says yes.
 func (a *agent) scans(enough func() bool) error {
-	extra := max(a.leaks.unref-1, 0)
+	extra := extraScans(a.leaks.unref)
 	for n := 1; n <= maxScans+extra; n++ {
 		if n > 1 {
 			sleep(minAge)
@@ -118,7 +123,7 @@ func (a *agent) scans(enough func() bool) error {
 		if err := a.out.Send(s); err != nil {
 			return err
 		}
-		if n >= 3+extra && agree(a.leaks.previous, a.leaks.last) && enough() {
+		if n >= minScans+extra && agree(a.leaks.previous, a.leaks.last) && enough() {
 			return nil
 		}
 	}

@@ -115,10 +115,11 @@ func writeFile(path, s string) (int, error) {
 }
 
 // setMinUnrefScans asks for reports after one scan without a reference, and
-// tells what the kernel then has. Kernels from 7.x want up to three.
-func setMinUnrefScans() int {
+// tells what the kernel then has; -1 where it has no such file. Kernels from
+// 7.x want up to three.
+func setMinUnrefScans(file string) int {
 	read := func() int {
-		b, err := os.ReadFile(unrefFile)
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return -1
 		}
@@ -131,7 +132,7 @@ func setMinUnrefScans() int {
 	if n := read(); n <= 1 {
 		return n
 	}
-	_, _ = writeFile(unrefFile, "1") // read back below: that is the check
+	_, _ = writeFile(file, "1") // read back below: that is the check
 	return read()
 }
 

@@ -49,7 +49,7 @@ func (a *agent) setUp() error {
 	}
 	a.out = wire.NewWriter(port)
 	a.hz = tickRate()
-	unref := setMinUnrefScans()
+	unref := setMinUnrefScans(unrefFile)
 	a.leaks.unref = unref
 	hello := wire.Hello{Version: wire.Version, HZ: a.hz, MinUnrefScans: unref, CPUs: onlineCPUs()}
 	var uts unix.Utsname

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -95,6 +96,7 @@ func frame(kind Kind, payload string) []byte {
 func TestWhatNoAgentSends(t *testing.T) {
 	hello := frame(KindHello, `{"version":1}`)
 	data := func(stream, b string) []byte { return frame(KindData, string(rune(len(stream)))+stream+b) }
+	done := func(messages int) []byte { return frame(KindDone, fmt.Sprintf(`{"messages":%d}`, messages)) }
 	sumOfA := "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
 	for name, c := range map[string]struct {
 		frames [][]byte
@@ -116,11 +118,11 @@ func TestWhatNoAgentSends(t *testing.T) {
 		"negative cycle":            {[][]byte{hello, frame(KindLoad, `{"module":"a","cycle":-1}`)}, ErrProtocol},
 		"stream with a path":        {[][]byte{hello, data("../x", "a")}, ErrProtocol},
 		"data without a name":       {[][]byte{hello, frame(KindData, "\x05abc")}, ErrProtocol},
-		"stream shorter than said":  {[][]byte{hello, data(StreamLast, "a"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":2}`)}, ErrCut},
-		"stream with another sum":   {[][]byte{hello, data(StreamLast, "b"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":1,"sha256":"`+sumOfA+`"}`)}, ErrCut},
+		"stream shorter than said":  {[][]byte{hello, data(StreamLast, "a"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":2,"sha256":"`+sumOfA+`"}`), done(3)}, ErrCut},
+		"stream with another sum":   {[][]byte{hello, data(StreamLast, "b"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":1,"sha256":"`+sumOfA+`"}`), done(3)}, ErrCut},
 		"stream after its end":      {[][]byte{hello, data(StreamLast, "a"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":1,"sha256":"`+sumOfA+`"}`), data(StreamLast, "b")}, ErrProtocol},
-		"done with an open stream":  {[][]byte{hello, data(StreamLast, "a"), frame(KindDone, `{"messages":2}`)}, ErrCut},
-		"done with a wrong count":   {[][]byte{hello, frame(KindDone, `{"messages":7}`)}, ErrCut},
+		"done with an open stream":  {[][]byte{hello, data(StreamLast, "a"), done(2)}, ErrCut},
+		"done with a wrong count":   {[][]byte{hello, done(7)}, ErrCut},
 		"silence instead of a done": {[][]byte{hello}, ErrCut},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@
  * wrong: goes wrong in the way that a parameter names, at the time that the
  * parameter's own name tells: in init, in exit, or when now is written.
  *
- * Each way is one that gives no verdict. None of them leaks.
+ * Each way is one that gives no verdict.
  */
 #include <linux/completion.h>
 #include <linux/hrtimer.h>
@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 #include <linux/stacktrace.h>
 #include <linux/string.h>
+#include <linux/timer.h>
 #include <linux/vmalloc.h>
 
 static char *init = "";
@@ -138,6 +139,25 @@ static int do_overlap(void)
 	return 0;
 }
 
+static struct timer_list loser;
+
+static void lose(struct timer_list *t)
+{
+	int *lost = kmalloc(32, GFP_ATOMIC);
+
+	if (lost)
+		WRITE_ONCE(*lost, 1);
+	mod_timer(t, jiffies + HZ);
+}
+
+/* One more orphan every second, for as long as the module is loaded. */
+static int do_lose(void)
+{
+	timer_setup(&loser, lose, 0);
+	lose(&loser);
+	return 0;
+}
+
 /* Memory that is gone, but not for kmemleak, which reads it at every scan. */
 static int do_trap(void)
 {
@@ -234,6 +254,7 @@ static const struct way {
 	{ "hold", do_hold },
 	{ "eat", do_eat },
 	{ "many", do_many },
+	{ "lose", do_lose },
 	{ "overlap", do_overlap },
 	{ "trap", do_trap },
 	{ "panic-in-scan", do_panic_in_scan },
