@@ -91,7 +91,7 @@ func benchmarkVerdict(b *testing.B, arch string) {
 		}
 	}
 	// Not b.Logf, which shows nothing of a benchmark that is made of others.
-	fmt.Printf("%s%s\ntemplate made in %.1f s, %.0f MB on disk; largest QEMU %.0f MB\n\n", arch, table.String(), t.info.Seconds, float64(t.info.Bytes)/1e6, float64(usage.Maxrss)/1e3)
+	fmt.Fprintf(os.Stdout, "%s%s\ntemplate made in %.1f s, %.0f MB on disk; largest QEMU %.0f MB\n\n", arch, table.String(), t.info.Seconds, float64(t.info.Bytes)/1e6, float64(usage.Maxrss)/1e3)
 }
 
 // verdictOf runs a cell to its verdict, which must be the leaks that it has.
