@@ -34,6 +34,9 @@ type Gate struct {
 	Config *kconfig.Fragment
 	// LLVM builds with clang.
 	LLVM bool
+	// Flags are those of the command line that the line which repeats a run
+	// needs besides the driver, the kernel and the architecture.
+	Flags []string
 	// Keep leaves each guest paused after its verdict.
 	Keep bool
 	// Console, where set, is shown every guest's console while it runs.
@@ -235,11 +238,22 @@ func (g *Gate) policy(s *scenarios.Scenario, dir string) reports.Policy {
 	return p
 }
 
-// reproduce is the command line that repeats a run.
-func reproduce(c cell) string {
-	args := []string{"kmemgate", "run", shellQuote(c.scenario.Dir), "--kernel", shellQuote(c.source), "--arch", c.arch}
+// reproduce is the command line that repeats a run, where the driver lies below
+// the current directory with its path as seen from there: a colleague's clone
+// lies elsewhere.
+func (g *Gate) reproduce(c cell) string {
+	dir := c.scenario.Dir
+	if here, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(here, dir); err == nil && filepath.IsLocal(rel) {
+			dir = rel
+		}
+	}
+	args := []string{"kmemgate", "run", shellQuote(dir), "--kernel", shellQuote(c.source), "--arch", c.arch}
 	if c.scenario.Clock == ClockReal {
 		args = append(args, "--clock", ClockReal)
+	}
+	for _, f := range g.Flags {
+		args = append(args, shellQuote(f))
 	}
 	return strings.Join(args, " ")
 }

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,4 +22,16 @@ func TestJobCarriesTheScenariosTimeoutAndItsControlLoadsNothing(t *testing.T) {
 	assert.Empty(t, control.Modules)
 	assert.Equal(t, job.Cycles, control.Cycles)
 	assert.Equal(t, job.TimeoutNS, control.TimeoutNS)
+}
+
+func TestReproduceSaysWhatWasSaid(t *testing.T) {
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	g := &Gate{Flags: []string{"--cycles=3", "--cmdline=a b"}}
+	c := cell{scenario: &scenarios.Scenario{Dir: filepath.Join(here, "drivers/foo")}, source: "6.12", arch: "arm64"}
+	assert.Equal(t, "kmemgate run drivers/foo --kernel 6.12 --arch arm64 --cycles=3 '--cmdline=a b'", g.reproduce(c))
+	c.scenario.Dir = here
+	assert.Contains(t, g.reproduce(c), "kmemgate run . --kernel")
+	c.scenario.Dir, c.scenario.Clock = "/elsewhere/it's", ClockReal
+	assert.Equal(t, `kmemgate run '/elsewhere/it'\''s' --kernel 6.12 --arch arm64 --clock real --cycles=3 '--cmdline=a b'`, g.reproduce(c))
 }

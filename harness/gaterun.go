@@ -34,7 +34,7 @@ func (g *Gate) capture(ctx context.Context, c cell) (*reports.Capture, string, e
 func (g *Gate) describe(ctx context.Context, c cell, capture *reports.Capture, dir string) (err error) {
 	capture.Scenario = c.scenario.Name
 	capture.SourceDir = c.sourceDir()
-	capture.Command = reproduce(c)
+	capture.Command = g.reproduce(c)
 	capture.Modules = c.capturedModules()
 	capture.Dir = dir
 	if capture.Built, err = c.built(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/reports"
@@ -46,4 +47,10 @@ func TestExitStatus(t *testing.T) {
 			assert.Equal(t, tt.said, stderr.String())
 		})
 	}
+}
+
+func TestRepeatedFlagsAreThoseThatChangeWhatIsFound(t *testing.T) {
+	c := newRun()
+	require.NoError(t, c.ParseFlags([]string{"--error-paths", "--out=x", "--format=json", "--kernel=6.1", "--cycles=3", "--allow-warn"}))
+	assert.Equal(t, []string{"--allow-warn=true", "--cycles=3", "--error-paths=true"}, repeated(c))
 }

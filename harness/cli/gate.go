@@ -29,6 +29,7 @@ func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate
 		Out:     f.out,
 		Jobs:    f.jobs,
 		LLVM:    f.llvm,
+		Flags:   repeated(c),
 		Keep:    f.keep,
 		Status:  say,
 	}
@@ -48,6 +49,19 @@ func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate
 	}
 	gate.Baseline, err = readBaseline(baselinePath(s, f.baseline), f.baseline != "" && !f.updateBaseline)
 	return gate, err
+}
+
+// repeated are the flags that change what a run finds, as they were given. The
+// kernel, the architecture and the clock are told of each run.
+func repeated(c *cobra.Command) (given []string) {
+	for _, name := range []string{
+		"against", "allow-warn", "baseline", "cmdline", "config", "cycles", "error-paths", "fail-on", "llvm", "memory", "require-probe", "stack", "timeout",
+	} {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed {
+			given = append(given, "--"+name+"="+f.Value.String())
+		}
+	}
+	return given
 }
 
 // sayer writes lines, with the time since the start, as whole lines: several
