@@ -59,8 +59,10 @@ const (
 // External builds the modules of a driver's directory in the way that it is
 // made for: by its dkms.conf; by kbuild where there is a Kbuild file or a
 // Makefile with obj-m; else by its own Makefile, which is told the kernel's
-// tree under every name in use. The directory stays untouched. The errors are
-// those of Modules, and *Skip where the driver excludes itself.
+// tree under every name in use. It builds in a copy: the directory stays as it
+// is. The modules come in an order in which they can be loaded. A driver that
+// does not compile is an error with FaultDriver that wraps a *CompileError; one
+// that excludes itself is a *Skip.
 func (b *Builder) External(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) ([]Module, error) {
 	e, err := b.planExternal(ctx, k, dir, opts)
 	if err != nil {

@@ -49,32 +49,6 @@ type builtModule struct {
 	Depends []string `json:"depends,omitempty"`
 }
 
-// Modules builds the external modules of a Kbuild directory, in a copy: the
-// directory stays as it is. They come in an order in which they can be loaded.
-// A module that does not compile is an error with Fault FaultDriver that wraps
-// a *CompileError.
-func (b *Builder) Modules(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) ([]Module, error) {
-	m, err := b.planModules(ctx, k, dir, opts)
-	if err != nil {
-		return nil, err
-	}
-	content, err := sumContent(ctx, m.root, m.files)
-	if err != nil {
-		return nil, fmt.Errorf("driver %s: %w", dir, err)
-	}
-	key := m.key(content.sum())
-	if m.log, err = b.cache().Path(KindModules, key); err != nil {
-		return nil, err
-	}
-	m.log += ".log"
-	entry, release, err := b.cache().entry(ctx, KindModules, key, recipe{make: m.make, doing: "builds it"})
-	if err != nil {
-		return nil, err
-	}
-	b.hold(entry, release)
-	return readModules(entry)
-}
-
 func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*moduleBuild, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -133,88 +107,6 @@ func (m *moduleBuild) key(sum string) string {
 	// The directory's name stands in the modules' debug information.
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q\n%q\n", moduleRecipe, m.k.Key, sum, m.root, m.dir, m.opts.MakeArgs)
 	return keySafe("m-"+filepath.Base(m.dir)) + "-" + hex.EncodeToString(h.Sum(nil))[:20]
-}
-
-func (m *moduleBuild) make(ctx context.Context, entry string) error {
-	work := filepath.Join(entry, "work")
-	if err := copyFiles(ctx, m.root, work, m.files); err != nil {
-		return err
-	}
-	rel, err := filepath.Rel(m.root, m.dir)
-	if err != nil {
-		return err
-	}
-	if err := m.compile(ctx, work, filepath.Join(work, rel)); err != nil {
-		return err
-	}
-	built, err := m.collect(ctx, entry, work)
-	if err != nil {
-		return err
-	}
-	if err := writeJSON(filepath.Join(entry, "modules.json"), built); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(work); err != nil {
-		return hostErr(err, "driver %s", m.dir)
-	}
-	return nil
-}
-
-// compile runs kbuild in the copy. The debug information names the files of
-// the driver's own directory, where the user can look at them.
-func (m *moduleBuild) compile(ctx context.Context, work, dir string) error {
-	log, err := os.Create(m.log)
-	if err != nil {
-		return hostErr(err, "driver %s", m.dir)
-	}
-	defer log.Close()
-	said := newDiagnostics(work)
-	shown := m.root
-	if !makePath(shown) {
-		shown = "." // make could not hand it to the compiler
-	}
-	args := append(m.chain.makeArgs(m.k.Source, m.k.Build), "M="+dir, "KCFLAGS=-g -ffile-prefix-map="+work+"="+shown)
-	args = append(append(args, m.opts.MakeArgs...), "modules")
-	c := &Command{Args: args, Log: log, LogFile: m.log, Line: said.line}
-	fmt.Fprintf(log, "+ %s\n", Quote(args))
-	err = c.Run(ctx)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	return said.explain(m.dir, err)
-}
-
-// collect keeps the modules, twice: for the host and for the guest.
-func (m *moduleBuild) collect(ctx context.Context, entry, work string) ([]builtModule, error) {
-	files, err := findFiles(work, ".ko")
-	if err != nil {
-		return nil, hostErr(err, "driver %s", m.dir)
-	}
-	if len(files) == 0 {
-		return nil, usageErr("its Kbuild or Makefile must set obj-m", "driver %s: builds no module", m.dir)
-	}
-	for _, sub := range []string{"host", "guest"} {
-		if err := os.MkdirAll(filepath.Join(entry, sub), 0o755); err != nil {
-			return nil, hostErr(err, "driver %s", m.dir)
-		}
-	}
-	var modules []Module
-	for _, file := range files {
-		mod, err := m.keep(ctx, entry, filepath.Join(work, file))
-		if err != nil {
-			return nil, err
-		}
-		modules = append(modules, mod)
-	}
-	ordered, err := loadOrder(modules)
-	if err != nil {
-		return nil, &Error{Fault: FaultDriver, Err: fmt.Errorf("%s: %w", m.dir, err)}
-	}
-	built := make([]builtModule, len(ordered))
-	for i, mod := range ordered {
-		built[i] = builtModule{Name: mod.Name, File: filepath.Base(mod.Path), Depends: mod.Depends}
-	}
-	return built, nil
 }
 
 func (m *moduleBuild) keep(ctx context.Context, entry, ko string) (Module, error) {

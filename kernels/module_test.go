@@ -56,7 +56,7 @@ func TestModules(t *testing.T) {
 	dir := driverDir(t)
 	before, err := walkedFiles(dir)
 	require.NoError(t, err)
-	modules, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Len(t, modules, 2)
 	require.Equal(t, "z_core", modules[0].Name, "what is needed comes first")
@@ -69,11 +69,11 @@ func TestModules(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, len(before), "the driver's directory must stay as it is")
 
-	again, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	again, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Equal(t, modules, again)
 	write(t, dir, "z-core.c", fakeModule("z_core", "6.12.7", "")+"int more;\n")
-	edited, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	edited, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.NotEqual(t, modules[0].Path, edited[0].Path)
 }
@@ -105,11 +105,11 @@ func TestModulesOfASubdirectoryWithItsSurroundings(t *testing.T) {
 	write(t, root, "shared.h", fakeModule("m", "6.12.7", ""))
 	write(t, dir, "Kbuild", "obj-m := m.o\n")
 	write(t, dir, "m.c", "#include \"../shared.h\"\n")
-	_, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
-	require.ErrorContains(t, err, "shared.h: No such file")
-	modules, err := b.Modules(t.Context(), k, dir, ModuleOptions{Root: root})
-	require.NoError(t, err)
-	require.Equal(t, "m", modules[0].Name)
+	for _, opts := range []ModuleOptions{{}, {Root: root}} {
+		modules, err := b.External(t.Context(), k, dir, opts)
+		require.NoError(t, err)
+		require.Equal(t, "m", modules[0].Name)
+	}
 }
 
 func TestModulesOfAGitWorkTree(t *testing.T) {
@@ -128,17 +128,17 @@ func TestModulesOfAGitWorkTree(t *testing.T) {
 	git("init", "-q")
 	git("add", ".")
 	git("commit", "-qm", "x")
-	modules, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err, "an ignored file is no source")
 	write(t, top, "README", "beside the driver\n")
-	again, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	again, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	require.Equal(t, modules, again)
 
 	write(t, dir, "broken.c", "int x;\n")
 	write(t, top, ".gitignore", "driver\n")
 	git("rm", "-rq", "--cached", "driver")
-	_, err = b.Modules(t.Context(), k, dir, ModuleOptions{})
+	_, err = b.External(t.Context(), k, dir, ModuleOptions{})
 	require.ErrorContains(t, err, "broken.ko", "all of an ignored directory is")
 }
 
@@ -146,7 +146,7 @@ func TestModuleThatDoesNotCompile(t *testing.T) {
 	b, _, k := builtKernel(t)
 	dir := driverDir(t)
 	write(t, dir, "z-core.c", "int broken(void) { return missing; }\n")
-	_, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	_, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, FaultDriver, e.Fault)
@@ -161,7 +161,7 @@ func TestModuleThatDoesNotCompile(t *testing.T) {
 
 func TestDirectoryWithoutMakefile(t *testing.T) {
 	b, _ := testBuilder(t)
-	_, err := b.Modules(t.Context(), &Kernel{Arch: "x86_64"}, t.TempDir(), ModuleOptions{})
+	_, err := b.External(t.Context(), &Kernel{Arch: "x86_64"}, t.TempDir(), ModuleOptions{})
 	require.True(t, IsUsage(err))
 	require.ErrorContains(t, err, "no Kbuild and no Makefile")
 }
@@ -170,7 +170,7 @@ func TestDirectoryThatBuildsNoModule(t *testing.T) {
 	b, _, k := builtKernel(t)
 	dir := t.TempDir()
 	write(t, dir, "Makefile", "all:\n")
-	_, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	_, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.True(t, IsUsage(err))
 	require.ErrorContains(t, err, "obj-m")
 }
@@ -178,7 +178,7 @@ func TestDirectoryThatBuildsNoModule(t *testing.T) {
 func TestModuleForAnotherKernel(t *testing.T) {
 	b, _, k := builtKernel(t)
 	dir := driverDir(t)
-	modules, err := b.Modules(t.Context(), k, dir, ModuleOptions{})
+	modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
 	require.NoError(t, err)
 	other := *k
 	other.Release = "6.1.192"
