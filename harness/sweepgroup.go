@@ -47,13 +47,17 @@ func (k *sweptKernel) settle(ctx context.Context, turns []turn) error {
 }
 
 // split judges the suspect alone and the others without it; where nobody is
-// suspected, one half and then the other.
+// suspected, or the suspect was innocent, one half and then the other.
 func (k *sweptKernel) split(ctx context.Context, turns []turn, suspect int) error {
 	if suspect >= 0 {
-		if err := k.settle(ctx, turns[suspect:suspect+1]); err != nil {
+		alone := turns[suspect : suspect+1]
+		turns = slices.Delete(slices.Clone(turns), suspect, suspect+1)
+		if err := k.settle(ctx, alone); err != nil {
 			return err
 		}
-		return k.settle(ctx, slices.Delete(slices.Clone(turns), suspect, suspect+1))
+		if run, _ := k.state.get(k.key(alone[0])); run.Run.Verdict != reports.Clean {
+			return k.settle(ctx, turns)
+		}
 	}
 	half := len(turns) / 2
 	if err := k.settle(ctx, turns[:half]); err != nil {
@@ -62,13 +66,22 @@ func (k *sweptKernel) split(ctx context.Context, turns []turn, suspect int) erro
 	return k.settle(ctx, turns[half:])
 }
 
-// account sees to it that what showed in a group is not lost: where none of its
-// modules shows anything without the others, the group has a run of its own.
+// account sees to it that what showed in a group is not lost: what none of its
+// modules shows without the others is a run of the group's own.
 func (k *sweptKernel) account(turns []turn, whole reports.Run) error {
+	seen := map[string]bool{}
 	for _, t := range turns {
-		if done, ok := k.state.get(k.key(t)); ok && done.Run.Verdict != reports.Clean && done.Run.Verdict != reports.Skipped {
+		done, _ := k.state.get(k.key(t))
+		if whole.Verdict == reports.None && done.Run.Verdict == reports.None {
 			return nil
 		}
+		for _, l := range done.Run.Leaks {
+			seen[l.Signature] = true
+		}
+	}
+	whole.Leaks = slices.DeleteFunc(slices.Clone(whole.Leaks), func(l reports.Leak) bool { return seen[l.Signature] })
+	if whole.Verdict == reports.Leaks && len(whole.Leaks) == 0 {
+		return nil
 	}
 	whole.Warnings = append(whole.Warnings, "it shows only with these modules in one guest, loaded one after the other: "+strings.Join(turnNames(turns), " "))
 	return k.state.put(map[string]sweptModule{k.groupKey(turns): {Run: whole, Walked: true}})

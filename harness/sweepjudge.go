@@ -18,8 +18,7 @@ import (
 type reading struct {
 	// runs are the judgements of the turns; only where whole is nil.
 	runs []reports.Run
-	// whole is the judgement of the group, where it cannot be divided among
-	// its turns.
+	// whole is what cannot be divided among the turns; nil where all can.
 	whole *reports.Run
 	// suspect is the turn that is likely to be behind it; -1: none.
 	suspect int
@@ -45,18 +44,19 @@ func (r reading) words(g *groupRun) string {
 // what was allocated, and what the kernel said, in its time, beside the canary
 // and all that came before.
 func (k *sweptKernel) read(g *groupRun) (reading, error) {
-	if g.capture.Reason != "" {
-		return k.undivided(g, unfinished(g)), nil
-	}
 	p := divide(g)
+	if g.capture.Reason != "" {
+		return k.undivided(g, k.judge(g, p, everything), unfinished(g)), nil
+	}
 	if common := k.judge(g, p, -1); common.Verdict != reports.Clean {
-		return k.undivided(g, -1), nil
+		return k.undivided(g, common, -1), nil
 	}
 	var r reading
 	for i, t := range g.turns {
 		run := k.judge(g, p, i)
-		if run.Reason == reports.ReasonOops || foreign(run, t) {
-			return k.undivided(g, i), nil // after an oops nothing counts; a leak without the module's code may be another's
+		if abroad := foreign(run, t); run.Reason == reports.ReasonOops || len(abroad) > 0 {
+			run.Leaks = abroad // after an oops nothing counts; a leak without the module's code may be another's
+			return k.undivided(g, run, i), nil
 		}
 		if errno := p.refused(i); errno != "" && run.Verdict == reports.Clean {
 			run = refusedRun(run, errno, p.words(i))
@@ -70,10 +70,10 @@ func (k *sweptKernel) read(g *groupRun) (reading, error) {
 	return r, nil
 }
 
-// undivided is the group as one run.
-func (k *sweptKernel) undivided(g *groupRun, suspect int) reading {
-	whole := k.judge(g, divide(g), everything)
-	whole.Dir = g.capture.RunDir
+// undivided is for a group of which something belongs to no turn, or to a turn
+// that has spoiled the others.
+func (k *sweptKernel) undivided(g *groupRun, whole reports.Run, suspect int) reading {
+	whole.Scenario, whole.Dir, whole.Reproduce = g.name, g.capture.RunDir, k.reproduce(strings.Join(turnNames(g.turns), " "))
 	return reading{whole: &whole, suspect: suspect}
 }
 
@@ -164,15 +164,15 @@ func (k *sweptKernel) finish(g *groupRun, p parts, i int, run reports.Run) (repo
 	return run, reports.WriteCapture(c.Dir, &c)
 }
 
-// foreign tells whether a run has a new leak without a frame of the turn's
-// modules: it was allocated in the turn's time, by somebody.
-func foreign(run reports.Run, t turn) bool {
+// foreign are the new leaks of a run without a frame of the turn's modules:
+// allocated in the turn's time, by somebody.
+func foreign(run reports.Run, t turn) []reports.Leak {
 	own := map[string]bool{}
 	for _, m := range t.modules() {
 		own[m.Name] = true
 	}
-	return slices.ContainsFunc(run.Leaks, func(l reports.Leak) bool {
-		return l.Status == reports.New && !slices.ContainsFunc(l.Frames, func(f reports.Frame) bool { return own[f.Module] })
+	return slices.DeleteFunc(slices.Clone(run.Leaks), func(l reports.Leak) bool {
+		return l.Status != reports.New || slices.ContainsFunc(l.Frames, func(f reports.Frame) bool { return own[f.Module] })
 	})
 }
 

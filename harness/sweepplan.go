@@ -99,7 +99,8 @@ func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
 		byName[m.Name] = m
 	}
 	for _, m := range chosen {
-		reason, err := s.Choice.skips(m, paths[m.Name])
+		t := turn{module: m, needs: needed(m, byName), source: sources[m.Name]}
+		reason, err := s.Choice.skips(t, paths[m.Name])
 		if err != nil {
 			return p, err
 		}
@@ -107,7 +108,7 @@ func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
 			p.skipped = append(p.skipped, skippedRun(c, m.Name, reason))
 			continue
 		}
-		p.turns = append(p.turns, turn{module: m, needs: needed(m, byName), source: sources[m.Name]})
+		p.turns = append(p.turns, t)
 	}
 	return p, nil
 }
@@ -160,9 +161,9 @@ func matches(pattern, name, file string) (bool, error) {
 }
 
 // skips tells why a module is left out; empty: it is not.
-func (c Choice) skips(m kernels.Module, file string) (string, error) {
+func (c Choice) skips(t turn, file string) (string, error) {
 	for _, r := range slices.Concat(c.Skip, builtinSkips) {
-		ok, err := matches(r.Pattern, m.Name, file)
+		ok, err := matches(r.Pattern, t.name(), file)
 		if err != nil {
 			return "", err
 		}
@@ -170,12 +171,14 @@ func (c Choice) skips(m kernels.Module, file string) (string, error) {
 			return "left out: " + r.Reason, nil
 		}
 	}
-	permanent, err := isPermanent(m.Path)
-	if err != nil {
-		return "", err
-	}
-	if permanent {
-		return "not applicable: it has an init function and no exit function, so it cannot be unloaded", nil
+	for _, m := range t.modules() {
+		permanent, err := isPermanent(m.Path)
+		if err != nil {
+			return "", err
+		}
+		if permanent {
+			return "not applicable: " + m.Name + " has an init function and no exit function, so it cannot be unloaded", nil
+		}
 	}
 	return "", nil
 }
