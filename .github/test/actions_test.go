@@ -52,6 +52,7 @@ func redThenGreen(t *testing.T, g *github, workflow string) {
 	require.Contains(t, summary, "1 new leak (1 object, 256 bytes)")
 	require.Regexp(t, row, summary)
 	require.Contains(t, summary, "note.c:"+line)
+	require.Contains(t, summary, "kmemgate run . --kernel 6.12 --arch x86_64\n", "a line for the reader's own clone")
 	out := red.outputs()
 	require.Equal(t, []string{"leaks", "1", "256"}, []string{out["verdict"], out["new-leaks"], out["leaked-bytes"]})
 	evidence := g.artifacts(t, "kmemgate-leaks-*")
