@@ -116,6 +116,7 @@ type groupRun struct {
 	name    string
 	dir     string
 	capture *reports.Capture
+	built   []*reports.Built // what each turn tests
 	seconds float64
 }
 
@@ -139,8 +140,14 @@ func (k *sweptKernel) run(ctx context.Context, turns []turn) (*groupRun, error) 
 	}
 	c := g.capture
 	c.Scenario, c.SourceDir, c.Control, c.Dir = g.name, turns[0].source, k.control.Last, g.dir
+	c.Started = begin.UTC().Format(time.RFC3339)
 	for _, t := range turns {
 		c.Modules = append(c.Modules, cachedModules(t)...)
+		built, err := k.turnCell(t).built(ctx)
+		if err != nil {
+			return nil, err
+		}
+		g.built = append(g.built, built)
 	}
 	if c.Before == nil && c.Reason == "" {
 		c.Before = []byte{} // read, and nothing was there: not the same as not read

@@ -102,7 +102,7 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	c.Timings = map[string]float64{"total": g.seconds / float64(len(g.turns))}
 	if i == everything {
 		if len(g.turns) == 1 {
-			c.Tracked = p.tracked[0]
+			c.Tracked, c.Built = p.tracked[0], g.built[0]
 		}
 		return &c
 	}
@@ -111,7 +111,7 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	if i >= 0 {
 		t := g.turns[i]
 		c.Scenario, c.SourceDir, c.Modules, c.Command = t.name(), t.source, cachedModules(t), k.reproduce(t.name())
-		c.Tracked = p.tracked[i]
+		c.Tracked, c.Built = p.tracked[i], g.built[i]
 	}
 	return &c
 }
@@ -150,8 +150,7 @@ func (k *sweptKernel) finish(g *groupRun, p parts, i int, run reports.Run) (repo
 			return run, err
 		}
 	}
-	own := k.cell
-	own.modules, own.tested = t.modules(), map[string]bool{t.name(): true}
+	own := k.turnCell(t)
 	if err := own.keepInputs(c.Dir, guestJob{}); err != nil {
 		return run, err
 	}

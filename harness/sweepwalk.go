@@ -39,8 +39,8 @@ func (k *sweptKernel) walkAll(ctx context.Context, turns []turn) error {
 	return work.Wait()
 }
 
-// walkOne walks one module's error paths, in one guest at a time.
-func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run reports.Run) (reports.Run, error) {
+// turnCell is a turn as a scenario of its own.
+func (k *sweptKernel) turnCell(t turn) cell {
 	s := *k.Scenario
 	s.Name, s.Exercise, s.Files, s.Modules, s.Build = t.name(), "", nil, nil, ""
 	if t.source != k.cell.kernel.Source {
@@ -48,6 +48,12 @@ func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run 
 	}
 	c := k.cell
 	c.scenario, c.modules, c.tested = &s, t.modules(), map[string]bool{t.name(): true}
+	return c
+}
+
+// walkOne walks one module's error paths, in one guest at a time.
+func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run reports.Run) (reports.Run, error) {
+	c := k.turnCell(t)
 	dir := filepath.Join(k.Gate.folder(c), "walk")
 	w := &walk{gate: k.Gate, cell: c, start: start, dir: dir, next: 1, end: walkBound + 1}
 	if err := w.work(ctx); err != nil {
