@@ -1,6 +1,10 @@
 package harness
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
 
 // HostError is what the host lacks: no verdict on any guest, and no fault of
 // the driver's. Cure is a command or a deed that mends it; it may be empty.
@@ -18,7 +22,14 @@ func (e *HostError) Error() string {
 
 func (e *HostError) Unwrap() error { return e.Err }
 
-// hostError wraps an error with its cure.
+// cureSpace is what to do against a full disk.
+const cureSpace = "free some space, or type `kmemgate cache prune`"
+
+// hostError wraps an error with its cure; that of a full disk is known.
 func hostError(cure string, format string, args ...any) error {
-	return &HostError{Err: fmt.Errorf(format, args...), Cure: cure}
+	err := fmt.Errorf(format, args...)
+	if cure == "" && errors.Is(err, syscall.ENOSPC) {
+		cure = cureSpace
+	}
+	return &HostError{Err: err, Cure: cure}
 }

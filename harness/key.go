@@ -71,11 +71,27 @@ func (h *Host) version(ctx context.Context, program string) (string, error) {
 		return "", hostError("", "%s --version: %w", program, err)
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
+	if err := checkQEMU(line); err != nil {
+		return "", hostError("install a newer one, `kmemgate doctor` tells how", "%s: %w", program, err)
+	}
 	if h.versions == nil {
 		h.versions = map[string]string{}
 	}
 	h.versions[program] = line
 	return line, nil
+}
+
+// checkQEMU refuses a QEMU before 7.2: the oldest that was tried, whose clones
+// repeat to the byte.
+func checkQEMU(line string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(line, "QEMU emulator version %d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("--version says %.80q: that is no QEMU", line)
+	}
+	if major < 7 || major == 7 && minor < 2 {
+		return fmt.Errorf("version %d.%d is too old, 7.2 is the oldest that works", major, minor)
+	}
+	return nil
 }
 
 func hashFiles(paths ...string) (string, error) {

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kmemgate/kmemgate/reports"
@@ -89,6 +92,9 @@ func (t *Template) notReady(ctx context.Context, g *guest, a *answer, end ending
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if endedBy(g.err, syscall.SIGBUS) { // a write to a mapped file found no block for it
+		return hostError(cureSpace, "template: the disk is full: no room for the guest's memory")
+	}
 	c := newCapture(g.plan, "cold", t.note)
 	c.BootNote = "the guest did not get as far as to be saved"
 	a.fill(c)
@@ -98,6 +104,16 @@ func (t *Template) notReady(ctx context.Context, g *guest, a *answer, end ending
 	}
 	t.failed = &outcome{result: *c, evidence: g.evidence()}
 	return fmt.Errorf("guest: %s: %s", c.Reason, c.Detail)
+}
+
+// endedBy tells whether a command was ended by this signal.
+func endedBy(err error, signal syscall.Signal) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == signal
 }
 
 func (a *answer) isReady() bool {

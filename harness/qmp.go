@@ -28,6 +28,9 @@ const (
 // errQMPClosed is what commands meet after QEMU is gone.
 var errQMPClosed = errors.New("QEMU closed its control socket")
 
+// errNoReply is what commands meet while QEMU does not answer.
+var errNoReply = fmt.Errorf("no reply within %v", qmpTimeout)
+
 // qmpError is an error that QEMU itself reported.
 // Example: {"error": {"class": "GenericError", "desc": "Device 'x' not found"}}
 type qmpError struct {
@@ -213,7 +216,7 @@ func (c *qmpClient) Do(ctx context.Context, command string, args, result any, fi
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timeout.C:
-		err = fmt.Errorf("no reply within %v", qmpTimeout)
+		err = errNoReply
 	}
 	c.mu.Lock()
 	delete(c.waiting, id)

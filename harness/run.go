@@ -23,6 +23,9 @@ const (
 	// may be: "a pure CPU loop is about 4 times slower" (measured), on a host
 	// whose cores are all taken.
 	slowdown = 8
+	// unanswered is how long QEMU itself may leave its monitor unanswered
+	// while its guest is silent. One that runs answers in milliseconds.
+	unanswered = time.Minute
 	// afterOops is how long, in the host's time, a guest may be silent whose
 	// kernel has oopsed: nothing it says can make a verdict of that any more, and
 	// a lock that the victim held is waited for in a loop of pauses, in which

@@ -142,6 +142,8 @@ func (w *watcher) late(ctx context.Context) ending {
 	}
 	now, err := w.guest.now(ctx)
 	switch {
+	case errors.Is(err, errNoReply) && silent > unanswered:
+		return ending{reports.ReasonQEMU, fmt.Sprintf("QEMU does not answer, for %v now: was it stopped, or has this machine no time for it?", time.Since(w.wall).Round(time.Second))}
 	case err != nil: // QEMU is busy, or on its way out
 	case !w.timed:
 		w.clock, w.timed = now, true
