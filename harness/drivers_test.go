@@ -85,7 +85,9 @@ func TestDrivers(t *testing.T) {
 						run := gateIt(t, gate, d, sources[d.pkg], kernel, arch)
 						require.Equal(t, reports.Clean, run.Verdict, "%s %s %s", run.Reason, run.Detail, titles(run))
 						require.Positive(t, run.Stats.Loads)
-						require.Positive(t, run.Stats.Tracked)
+						if kernel != "6.1" { // which cannot count what a module allocates
+							require.Positive(t, run.Stats.Tracked)
+						}
 					})
 					t.Run("without a free", func(t *testing.T) {
 						dir, line := d.withoutFree(t, sources[d.pkg])

@@ -15,6 +15,12 @@ import (
 // scriptName is where the exercise lies in a job's archive.
 const scriptName = "exercise.sh"
 
+// echoWhole stands before a script, on its first line so that the others keep
+// their numbers. The echo of u-root's shell (mvdan.cc/sh, interp/builtin.go)
+// writes each word by itself, and a driver takes each write for a command:
+// `echo attach 0 1048576 > /sys/kernel/…`.
+const echoWhole = `echo() { case "$1" in -n) shift; printf %s "$*";; -e|-E) builtin echo "$@";; *) printf '%s\n' "$*";; esac; }; `
+
 // guestJob is a job with the files it names.
 type guestJob struct {
 	wire.Job
@@ -33,7 +39,7 @@ func (c cell) jobs() (job, control guestJob, err error) {
 	}
 	if s.Exercise != "" {
 		job.Exercise = scriptName
-		job.files = append(job.files, initramfs.File{Name: scriptName, Mode: 0o755, Content: []byte(s.Exercise)})
+		job.files = append(job.files, initramfs.File{Name: scriptName, Mode: 0o755, Content: []byte(echoWhole + s.Exercise)})
 	}
 	for _, name := range s.Files {
 		f, err := readJobFile(s.Dir, name)

@@ -1,13 +1,18 @@
 package harness
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/kmemgate/kmemgate/scenarios"
 )
@@ -23,6 +28,34 @@ func TestJobCarriesTheScenariosTimeoutAndItsControlLoadsNothing(t *testing.T) {
 	assert.Equal(t, job.Cycles, control.Cycles)
 	assert.Equal(t, job.TimeoutNS, control.TimeoutNS)
 }
+
+// The shell's own echo writes word by word, which sysfs takes for as many commands.
+func TestEchoWritesALineAtOnce(t *testing.T) {
+	c := cell{scenario: &scenarios.Scenario{Exercise: "echo attach 0 1048576 > mgmt\ncat nowhere\n"}}
+	job, _, err := c.jobs()
+	require.NoError(t, err)
+	script := string(job.files[0].Content)
+	assert.Equal(t, 2, strings.Count(script, "\n"), "the lines keep their numbers")
+
+	file, err := syntax.NewParser().Parse(strings.NewReader(script), "exercise.sh")
+	require.NoError(t, err)
+	var out countedWrites
+	runner, err := interp.New(interp.StdIO(nil, &out, &out), interp.OpenHandler(
+		func(context.Context, string, int, os.FileMode) (io.ReadWriteCloser, error) { return &out, nil }))
+	require.NoError(t, err)
+	_ = runner.Run(t.Context(), file) // cat fails
+	assert.Contains(t, out.all, "attach 0 1048576\n")
+}
+
+// countedWrites keeps what each write wrote.
+type countedWrites struct{ all []string }
+
+func (w *countedWrites) Write(p []byte) (int, error) {
+	w.all = append(w.all, string(p))
+	return len(p), nil
+}
+func (*countedWrites) Read([]byte) (int, error) { return 0, io.EOF }
+func (*countedWrites) Close() error             { return nil }
 
 func TestReproduceSaysWhatWasSaid(t *testing.T) {
 	here, err := os.Getwd()
