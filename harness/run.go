@@ -23,6 +23,10 @@ const (
 	// may be: "a pure CPU loop is about 4 times slower" (measured), on a host
 	// whose cores are all taken.
 	slowdown = 8
+	// leastSilence is how long, in the host's time, a guest must have been silent
+	// to be taken for hung. While it waits for a busy host to read the port, its
+	// warped time runs ahead without limit.
+	leastSilence = 6 * time.Second
 	// unanswered is how long QEMU itself may leave its monitor unanswered
 	// while its guest is silent. One that runs answers in milliseconds.
 	unanswered = time.Minute

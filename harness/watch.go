@@ -147,7 +147,7 @@ func (w *watcher) late(ctx context.Context) ending {
 	case err != nil: // QEMU is busy, or on its way out
 	case !w.timed:
 		w.clock, w.timed = now, true
-	case now-w.clock > limit:
+	case now-w.clock > limit && silent > leastSilence:
 		return w.hung(ctx, fmt.Sprintf("no word from the guest for %v of its time", limit))
 	}
 	if silent > slowdown*limit {

@@ -83,8 +83,24 @@ func (a *agent) plantCanary() error {
 
 // settle waits for what the work left under way.
 func (a *agent) settle() error {
+	renewThread()
 	sleep(settleTime)
 	return nil
+}
+
+// threadFile changes a workqueue's attributes, for which the kernel makes a
+// thread (Documentation/core-api/workqueue.rst).
+const threadFile = "/sys/devices/virtual/workqueue/writeback/nice"
+
+// renewThread has the kernel make a thread. kthreadd sleeps with the address of
+// its last request, a freed object of 64 bytes, in a register, which arm64 saves
+// in the task: what a driver's new thread allocated first lay just there, and its
+// leak was never reported (found in guest memory, 6.12). Best effort, as
+// occupySlabs.
+func renewThread() {
+	for _, nice := range []string{"1", "0"} {
+		_, _ = writeFile(threadFile, nice)
+	}
 }
 
 // scanUntilSettled makes the scans that decide.
