@@ -94,7 +94,7 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return harness.Usagef("%v (kmemgate %s --help lists the flags)", err, c.Name())
 	})
-	root.AddCommand(newRun(), newKernel(), newReport(), newParse(), newDoctor(), newCache(), newMatrix(), newHistory(), newBisect(), newShell(), newSweep())
+	root.AddCommand(newRun(), newKernel(), newReport(), newParse(), newDoctor(), newCache(), newMatrix(), newHistory(), newBisect(), newShell(), newSweep(), newMan())
 	for _, c := range root.Commands() {
 		usageErrors(c)
 	}
