@@ -17,6 +17,7 @@ import (
 	"github.com/kmemgate/kmemgate/kconfig"
 	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/reports/render"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
 
@@ -34,7 +35,7 @@ func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate
 		Status:  say,
 	}
 	if f.verbose {
-		gate.Console = c.ErrOrStderr()
+		gate.Console = &render.Lines{Out: c.ErrOrStderr()}
 	}
 	var err error
 	if gate.Out == "" {

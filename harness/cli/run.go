@@ -125,7 +125,9 @@ func run(c *cobra.Command, dir string, f runFlags) error {
 			return err
 		}
 	}
+	endGroup := group(c.ErrOrStderr(), "kmemgate: "+scenario.Name)
 	report, err := gate.Run(c.Context(), scenario)
+	endGroup()
 	if err != nil {
 		return err
 	}
@@ -141,6 +143,16 @@ func run(c *cobra.Command, dir string, f runFlags) error {
 		return nil
 	}
 	return asVerdict(report.Verdict)
+}
+
+// group folds what follows in the log of a GitHub runner, until the function it
+// returns is called.
+func group(w io.Writer, title string) (end func()) {
+	if os.Getenv("GITHUB_ACTIONS") != "true" {
+		return func() {}
+	}
+	fmt.Fprintf(w, "::group::%s\n", strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(title))
+	return func() { fmt.Fprintln(w, "::endgroup::") }
 }
 
 // present writes the report to stdout and says where the evidence lies.
