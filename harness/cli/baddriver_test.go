@@ -82,6 +82,34 @@ func TestBadDrivers(t *testing.T) {
 	}
 }
 
+// A Makefile and a C file are all that it takes.
+func TestBareDriver(t *testing.T) {
+	needGuest(t)
+	const line = "	if (!kmalloc(100, GFP_KERNEL)) return -ENOMEM;\n"
+	leaky := strings.Replace(goodModule, "(void) { return 0; }", "(void)\n{\n"+line+"	return 0;\n}", 1)
+	leaky = strings.Replace(leaky, "#include <linux/module.h>\n", "#include <linux/module.h>\n#include <linux/slab.h>\n", 1)
+	for _, driver := range []struct {
+		name, source string
+		status       int
+		said         string
+	}{
+		{"clean", goodModule, exitClean, "CLEAN"},
+		{"leaky", leaky, exitLeaks, "memory leak in good_init  good.c:6"},
+	} {
+		t.Run(driver.name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "Makefile"), []byte("obj-m := good.o\n"), 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "good.c"), []byte(driver.source), 0o644))
+			out := filepath.Join(t.TempDir(), "out")
+			t.Chdir(dir)
+			var stdout, stderr bytes.Buffer
+			status := Main([]string{"run", "--out", out}, nil, &stdout, &stderr)
+			require.Equal(t, driver.status, status, "stdout: %s\nstderr: %s", &stdout, &stderr)
+			require.Contains(t, stdout.String(), driver.said)
+		})
+	}
+}
+
 // needGuest skips on a desk without QEMU or the default kernel, never in CI.
 func needGuest(t *testing.T) {
 	t.Helper()
