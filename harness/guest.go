@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,10 +63,36 @@ func start(ctx context.Context, dir *tempDir, p plan) (*guest, error) {
 		return nil, hostError("", "start %s: %w", p.qemu, err)
 	}
 	if err := g.connect(ctx, ours); err != nil {
+		if ctx.Err() == nil {
+			err = g.howEnded(err)
+		}
 		g.Close()
-		return nil, hostError("", "%s: %w%s", p.facts.program, err, g.stderr.lastLine())
+		said := g.stderr.lastLine()
+		return nil, hostError(cureQEMU(err, said), "%s: %w%s", p.facts.program, err, said)
 	}
 	return g, nil
+}
+
+// howEnded tells how QEMU ended, if that is why it does not answer.
+func (g *guest) howEnded(err error) error {
+	select {
+	case <-g.exited:
+		return cmp.Or(g.err, err)
+	case <-time.After(quitTimeout):
+		return err
+	}
+}
+
+// cureQEMU is what to do about a QEMU that ended by itself.
+func cureQEMU(err error, said string) string {
+	const fewer = "`--jobs 1` runs one driver at a time"
+	switch {
+	case strings.Contains(said, "Cannot allocate memory"):
+		return "free some memory; " + fewer
+	case endedBy(err, syscall.SIGKILL):
+		return "if nobody killed it, this machine was out of memory; " + fewer
+	}
+	return "`kmemgate doctor` checks this machine's QEMU"
 }
 
 // connect opens the pipes. The greeting comes after QEMU has opened its ends:

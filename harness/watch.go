@@ -103,7 +103,8 @@ func (w *watcher) gone() ending {
 	if w.guest.err != nil {
 		detail += ": " + w.guest.err.Error()
 	}
-	return ending{reports.ReasonQEMU, detail + w.guest.stderr.lastLine()}
+	said := w.guest.stderr.lastLine()
+	return ending{reports.ReasonQEMU, detail + said + " (" + cureQEMU(w.guest.err, said) + ")"}
 }
 
 // shutdown reads the reason of a SHUTDOWN event (qapi/run-state.json).

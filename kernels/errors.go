@@ -3,6 +3,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 )
@@ -72,6 +73,12 @@ func usageErr(cure, format string, args ...any) error {
 	return &Error{Fault: FaultUsage, Err: fmt.Errorf(format, args...), Cure: cure}
 }
 
+// compilerDied matches what gcc, clang and make say of a compiler that a signal
+// ended. Neither the driver nor the kernel can do that.
+// Example: gcc: fatal error: Killed signal terminated program cc1
+// Example: make[3]: *** [scripts/Makefile.build:234: /d/note.o] Error 139
+var compilerDied = regexp.MustCompile(`internal compiler error|signal terminated program|compiler command failed due to signal|\*\*\* \[.*\.o\] (Error 1(34|37|39)\b|Segmentation fault|Killed|Aborted)`)
+
 // buildErr wraps the error of a command. A full disk is the host's fault,
 // whatever the command was about.
 func buildErr(err error, fault Fault, what string) error {
@@ -79,6 +86,9 @@ func buildErr(err error, fault Fault, what string) error {
 	var c *CommandError
 	if errors.As(err, &c) {
 		e.Log = c.LogFile
+	}
+	if compilerDied.MatchString(err.Error()) {
+		e.Fault, e.Cure = FaultHost, "the compiler was ended by a signal: run again; if it happens again, this machine lacks memory, or its compiler is broken"
 	}
 	if strings.Contains(err.Error(), "No space left on device") || errors.Is(err, syscall.ENOSPC) {
 		e.Fault, e.Cure = FaultHost, cureDisk
