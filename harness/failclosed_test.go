@@ -38,7 +38,7 @@ type noVerdict struct {
 	after          time.Duration // limit of guest time; 0 means 5 s
 }
 
-// put writes a file in one go: u-root's echo makes a second write of the newline.
+// put writes by a child of the shell: what hangs or oopses then is not the shell.
 const put = `put() { printf %s "$2" | tee "$1" > /dev/null; }
 k() { put /sys/kernel/debug/kmemleak "$1"; }
 now() { put /sys/module/wrong/parameters/now "$1"; }
@@ -75,7 +75,7 @@ var noVerdicts = []noVerdict{
 	{name: "oops that nobody hears of", params: "init=oops-aside",
 		reason: reports.ReasonOops, detail: "NULL pointer dereference, address: 0000000000000008"},
 	{name: "oops during a scan", params: "init=trap",
-		reason: reports.ReasonOops, detail: "unable to handle page fault"},
+		reason: reports.ReasonOops, detail: "and its kernel had oopsed"},
 	{name: "warning", params: "init=warn",
 		reason: reports.ReasonWarn, detail: "wrong: on purpose"},
 
