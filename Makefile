@@ -90,3 +90,9 @@ test: test-actions test-readme
 mutate: build ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
 	$(KMEMGATE) kernel build 6.12/x86_64
 	.ci/mutate
+
+.PHONY: test-faults
+# The two that every change is tested by: FAULTS='^TestFaults(Red|Green)$$|^TestDocs$$'.
+FAULTS := ^Test
+test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
+	go test -count=1 -timeout 30m -v -run '$(FAULTS)' ./harness/faults
