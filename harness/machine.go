@@ -38,7 +38,7 @@ type archFacts struct {
 	cmdline string // kernel arguments beyond everyone's
 	// goarch is Go's name of the same machine, to tell whether KVM fits.
 	goarch string
-	linear uint64 // where the kernel maps all RAM, without KASLR
+	linear uint64 // where the kernel maps all RAM, without KASLR; 0: its .config tells
 	ram    uint64 // physical address of RAM
 }
 

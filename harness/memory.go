@@ -5,6 +5,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/kmemgate/kmemgate/reports"
@@ -73,14 +75,38 @@ func (g *guest) readRegion(ctx context.Context, addr uint64, size int) []byte {
 	if g.qmp.Do(ctx, "memsave", args, nil) == nil {
 		return readExactly(file, size)
 	}
-	f := g.plan.facts
-	if linear := f.linear; linear != 0 && addr >= linear && addr-linear < 1<<40 {
-		args["val"] = int64(addr - linear + f.ram)
+	if linear := g.plan.linearMap(); linear != 0 && addr >= linear && addr-linear < 1<<40 {
+		args["val"] = int64(addr - linear + g.plan.facts.ram)
 		if g.qmp.Do(ctx, "pmemsave", args, nil) == nil {
 			return readExactly(file, size)
 		}
 	}
 	return nil
+}
+
+// vaBits says how large arm64's kernel space is.
+var vaBits = regexp.MustCompile(`(?m)^CONFIG_ARM64_VA_BITS=([0-9]{2})$`)
+
+// linearMap is where the kernel maps all RAM, without KASLR; 0 if that is not
+// known. On arm64 it is the lower end of the kernel's space
+// (arch/arm64/include/asm/memory.h, PAGE_OFFSET).
+func (p plan) linearMap() uint64 {
+	if p.facts.linear != 0 {
+		return p.facts.linear
+	}
+	config, err := os.ReadFile(p.Kernel.Config)
+	if err != nil {
+		return 0
+	}
+	m := vaBits.FindSubmatch(config)
+	if m == nil {
+		return 0
+	}
+	bits, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		return 0
+	}
+	return -(uint64(1) << bits)
 }
 
 func readExactly(file string, size int) []byte {

@@ -25,7 +25,7 @@ static noinline void lose_split(void)
 	if (!p)
 		return;
 	WRITE_ONCE(*p, 1);
-	kmemleak_free_part(p + 8, 128); /* leaks p, in two parts */
+	kmemleak_free_part(p + 9, 112); /* leaks p, in two parts */
 }
 
 static int __init api_free_part_init(void)
