@@ -15,7 +15,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps build gate test test-all unit vm drivers soak scenarios lint fuzz bench clean
+.PHONY: all deps build gate test test-all unit vm drivers soak scenarios test-actions test-readme test-faults mutate lint fuzz bench clean
 
 all: build
 
@@ -31,9 +31,10 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 	$(KMEMGATE) run $(HERE) scenarios/leak-on-exit; test $$? -eq 1
 	$(KMEMGATE) run $(HERE) scenarios/clean
 
-test: deps build lint unit scenarios ## everything that CI runs
+test: deps build lint unit scenarios test-actions test-readme ## everything that CI runs
+	go test -count=1 -timeout 10m -v -run '^TestFaults(Red|Green)$$|^TestDocs$$' ./harness/faults
 
-test-all: deps build lint unit vm drivers ## every pair of kernel and architecture
+test-all: deps build lint unit vm drivers test-actions test-readme test-faults ## every pair of kernel and architecture
 	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios
 
 # -short leaves out the tests of harness that boot VMs of their own; test-all runs them (vm).
@@ -50,14 +51,26 @@ drivers: build ## four of Debian's drivers as they are, and with a free taken ou
 soak: build ## the wrong and the right driver on both architectures, REPEATS times each, four at a time
 	KMEMGATE_REPEATS=$(or $(REPEATS),200) go test -timeout 120m -count=1 -v -run '^TestRepeatedRuns$$' ./harness
 
-# The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*) and the two whose
-# orphan the scan thread sometimes hides, one of which sleeps for 1200 s of guest time (cmd-scan-on, cmd-scan-off); and
-# the spine on the other pairs. test-all leaves nothing out.
+# The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*) and the one that
+# sleeps for 1200 s of guest time; and the spine on the other pairs. test-all leaves nothing out.
 SPINE := clean|leak-on-exit|kmemleak-test
 scenarios: build
 	$(KMEMGATE) kernel build $(PAIRS)
-	KMEMGATE_PAIRS="6.12/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$' -skip '^TestScenarios$$/././(boot-(auto-scan|default-off|small-pool)|cmd-scan-(on|off))$$'
+	KMEMGATE_PAIRS="6.12/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$' -skip '^TestScenarios$$/././(boot-(auto-scan|default-off|small-pool)|cmd-scan-on)$$'
 	KMEMGATE_PAIRS="6.12/arm64 6.1/arm64 7/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$/././^($(SPINE))$$'
+
+test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
+	go test -count=1 -timeout 20m -v ./.github/test
+
+test-readme: ## README's session is what happens
+	go test -count=1 -timeout 10m -run '^TestREADME' ./harness/cli
+
+test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
+	go test -count=1 -timeout 30m -v ./harness/faults
+
+mutate: build ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
+	$(KMEMGATE) kernel build 6.12/x86_64
+	.ci/mutate
 
 lint:
 	$(TOOL) golangci-lint run ./...
@@ -75,24 +88,3 @@ bench: build ## how much faster than the plain way, in one run
 
 clean:
 	rm -rf bin
-
-.PHONY: test-actions
-test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
-	go test -count=1 -timeout 20m -v ./.github/test
-
-.PHONY: test-readme
-test-readme: ## README's session is what happens
-	go test -count=1 -timeout 10m -run '^TestREADME' ./harness/cli
-
-test: test-actions test-readme
-
-.PHONY: mutate
-mutate: build ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
-	$(KMEMGATE) kernel build 6.12/x86_64
-	.ci/mutate
-
-.PHONY: test-faults
-# The two that every change is tested by: FAULTS='^TestFaults(Red|Green)$$|^TestDocs$$'.
-FAULTS := ^Test
-test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
-	go test -count=1 -timeout 30m -v -run '$(FAULTS)' ./harness/faults
