@@ -73,7 +73,7 @@ mutate: build ## each check taken out of a copy: its test must fail then; needs 
 	.ci/mutate
 
 lint:
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run ./... ./.github/test
 	go tool -modfile=.github/tools/actionlint/go.mod actionlint
 	test -z "$$(gofmt -l .)"
 	go mod tidy -diff
