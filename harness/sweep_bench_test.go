@@ -34,7 +34,7 @@ func BenchmarkSweep(b *testing.B) {
 					judged++
 				}
 			}
-			plain := plainBoots(b, s, arch, []string{"dummy", "zram", "nls_utf8"})
+			plain := plainBoots(b, s, arch, []string{"dummy", "zram"})
 			b.ReportMetric(float64(judged), "modules")
 			b.ReportMetric(plain, "s/plain-boot")
 			b.ReportMetric(plain*float64(judged)/swept, "x-plain")
@@ -81,7 +81,7 @@ func plainBoots(b *testing.B, s *Sweep, arch string, modules []string) float64 {
 	for _, t := range plan.turns {
 		region, err := swept.job([]turn{t}).region()
 		require.NoError(b, err)
-		capture, err := s.Gate.Host.Boot(ctx, m, region, RunOptions{})
+		capture, err := s.Gate.Host.Boot(ctx, m, region, RunOptions{Timeout: 10 * time.Minute}) // a busy host's guest is slow
 		require.NoError(b, err)
 		require.Empty(b, capture.Reason, capture.Detail)
 	}
