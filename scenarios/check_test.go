@@ -64,6 +64,13 @@ func TestExpectForRoundsAsTheKernelDoes(t *testing.T) {
 	require.Equal(t, []int64{64, 72, 256, 0}, sizes("6.5.1", "arm64"))
 }
 
+func TestCheckTakesOneOfSeveralReasons(t *testing.T) {
+	e := Expectation{Verdict: "none", Reason: "unsettled|canary-missing"}
+	require.Empty(t, e.Check(Observed{Verdict: "none", Reason: "canary-missing"}))
+	require.NotEmpty(t, e.Check(Observed{Verdict: "none", Reason: "canary"}))
+	require.NotEmpty(t, e.Check(Observed{Verdict: "none"}))
+}
+
 func TestCheckAgrees(t *testing.T) {
 	e := Expectation{
 		Verdict: "leaks",

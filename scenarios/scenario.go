@@ -77,7 +77,7 @@ type Expectation struct {
 	Kernels []string       `yaml:"kernels"` // as MatchKernel takes them; empty: all
 	Arches  []string       `yaml:"arches"`  // empty: all
 	Verdict string         `yaml:"verdict"`
-	Reason  string         `yaml:"reason"` // for none and skipped: a word of the report's reason
+	Reason  string         `yaml:"reason"` // for none and skipped: the report's reason, or several with | between
 	Detail  []string       `yaml:"detail"` // regular expressions, each must match a line of the reason's detail
 	Leaks   []ExpectedLeak `yaml:"leaks"`
 	Dmesg   []string       `yaml:"dmesg"`    // regular expressions, each must match a line
