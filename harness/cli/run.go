@@ -120,14 +120,7 @@ func run(c *cobra.Command, dir string, f runFlags) error {
 		return err
 	}
 	defer gate.Close()
-	if f.against != "" {
-		if gate.Baseline, err = leaksAt(c, gate, scenario, f); err != nil {
-			return err
-		}
-	}
-	endGroup := group(c.ErrOrStderr(), "kmemgate: "+scenario.Name)
-	report, err := gate.Run(c.Context(), scenario)
-	endGroup()
+	report, err := gated(c, gate, scenario, f)
 	if err != nil {
 		return err
 	}
@@ -143,6 +136,18 @@ func run(c *cobra.Command, dir string, f runFlags) error {
 		return nil
 	}
 	return asVerdict(report.Verdict)
+}
+
+// gated runs the gate, and before it what its baseline is made of, as one group
+// of the log.
+func gated(c *cobra.Command, gate *harness.Gate, s *scenarios.Scenario, f runFlags) (_ *reports.Report, err error) {
+	defer group(c.ErrOrStderr(), "kmemgate: "+s.Name)()
+	if f.against != "" {
+		if gate.Baseline, err = leaksAt(c, gate, s, f); err != nil {
+			return nil, err
+		}
+	}
+	return gate.Run(c.Context(), s)
 }
 
 // group folds what follows in the log of a GitHub runner, until the function it
