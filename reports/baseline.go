@@ -64,6 +64,22 @@ func NewBaseline(r Report) Baseline {
 	return buildBaseline(known, titles)
 }
 
+// Beyond names the first finding of a walk that no baseline can hold: an oops,
+// a panic, a hang or a warning has no allocating line. Empty: there is none.
+func Beyond(r Report) string {
+	for _, run := range r.Runs {
+		if run.Walk == nil {
+			continue
+		}
+		for _, f := range run.Walk.Findings {
+			if f.Kind != "leak" {
+				return fmt.Sprintf("%s %s: %s when allocation %d of the load fails", run.Kernel, run.Arch, f.Kind, f.N)
+			}
+		}
+	}
+	return ""
+}
+
 func siteCounts(l Leak) map[siteKey]int {
 	out := map[siteKey]int{}
 	for _, s := range l.Sites {

@@ -48,6 +48,14 @@ func (r Report) Fails(failOn string) bool {
 	return r.Verdict == Leaks && failOn != "never"
 }
 
+// NoVerdict tells whether some run has none. Where a leak decides the overall
+// verdict, such a run hides behind it: whoever excuses the leak must ask.
+func (r Report) NoVerdict() bool {
+	return len(r.Runs) == 0 || slices.ContainsFunc(r.Runs, func(run Run) bool {
+		return run.Verdict != Clean && run.Verdict != Leaks && run.Verdict != Skipped
+	})
+}
+
 // overall is the verdict of several runs: a leak is one, whatever else failed;
 // a run without verdict is never hidden by another that passed; what was
 // skipped does not fail those that ran, but a report of nothing passed nothing.

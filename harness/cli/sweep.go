@@ -12,7 +12,6 @@ import (
 
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/kconfig"
-	"github.com/kmemgate/kmemgate/reports"
 	"github.com/kmemgate/kmemgate/reports/render"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
@@ -120,10 +119,7 @@ func sweep(c *cobra.Command, patterns []string, f sweepFlags) error {
 	if err := present(c, *report, scenario, gate.Out, f.run.format); err != nil {
 		return err
 	}
-	if report.Verdict == reports.Leaks && !report.Fails(scenario.FailOn) {
-		return nil
-	}
-	return asVerdict(report.Verdict)
+	return outcome(*report, report.Fails(scenario.FailOn))
 }
 
 // choice is which modules the arguments and files ask for.
