@@ -43,7 +43,7 @@ unit:
 
 vm: build ## the VM layer's own tests, on real guests
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
-	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness ./harness/cli
+	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness ./harness/cli ./harness/leaktest
 
 drivers: build ## four of Debian's drivers as they are, and with a free taken out, on the kernels they are written for
 	KMEMGATE_PAIRS="$(or $(DRIVER_PAIRS),6.12/x86_64 6.12/arm64 6.1/x86_64 6.1/arm64)" go test -timeout 120m -count=1 -v ./harness -run '^TestDrivers$$'
@@ -58,6 +58,7 @@ scenarios: build
 	$(KMEMGATE) kernel build $(PAIRS)
 	KMEMGATE_PAIRS="6.12/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$' -skip '^TestScenarios$$/././(boot-(auto-scan|default-off|small-pool)|cmd-scan-on)$$'
 	KMEMGATE_PAIRS="6.12/arm64 6.1/arm64 7/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$/././^($(SPINE))$$'
+	go test -timeout 20m -count=1 ./harness/leaktest
 
 test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
 	go test -count=1 -timeout 20m -v ./.github/test

@@ -80,14 +80,45 @@ func (g *Gate) Run(ctx context.Context, s *scenarios.Scenario) (*reports.Report,
 	return &report, g.writeReport(report)
 }
 
-// One gates the scenario on one kernel and architecture, and writes no
-// report.json: what go test's subtests want.
+// One gates the scenario on one kernel and architecture, by the baseline that
+// lies beside it where the gate has none, and writes no report.json: what go
+// test's subtests want.
 func (g *Gate) One(ctx context.Context, s *scenarios.Scenario, source, arch string) (reports.Run, error) {
 	c, err := g.buildCell(ctx, s, source, arch)
 	if err != nil {
 		return reports.Run{}, err
 	}
+	if c.known == nil {
+		if c.known, err = ReadBaseline(BaselinePath(s), false); err != nil {
+			return reports.Run{}, err
+		}
+	}
 	return g.judge(ctx, c)
+}
+
+// Built returns the kernel on which the scenario is gated if it is in the
+// cache, and an error with the command that builds it if not. It builds
+// nothing; what a driver turns out to lack is not known before it is built.
+func (g *Gate) Built(ctx context.Context, s *scenarios.Scenario, source, arch string) (*kernels.Kernel, error) {
+	spec, err := g.spec(s, source, arch)
+	if err != nil {
+		return nil, err
+	}
+	return g.Builder.Path(ctx, spec)
+}
+
+// Kernel is Built for a kernel that may have to be built first.
+func (g *Gate) Kernel(ctx context.Context, s *scenarios.Scenario, source, arch string) (*kernels.Kernel, error) {
+	spec, err := g.spec(s, source, arch)
+	if err != nil {
+		return nil, err
+	}
+	return g.Builder.Kernel(ctx, spec)
+}
+
+func (g *Gate) spec(s *scenarios.Scenario, source, arch string) (kernels.Spec, error) {
+	config, err := g.config(s)
+	return kernels.Spec{Source: source, Arch: arch, Config: config, LLVM: g.LLVM}, err
 }
 
 // Close lets go of what the gate holds in the cache.
@@ -118,6 +149,7 @@ type cell struct {
 	kernel   *kernels.Kernel
 	modules  []kernels.Module // in the order of loading
 	tested   map[string]bool  // names of the modules under test
+	known    *reports.Baseline
 	failure  *failure
 }
 
@@ -144,8 +176,8 @@ func (g *Gate) build(ctx context.Context, s *scenarios.Scenario) ([]cell, error)
 }
 
 func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arch string) (cell, error) {
-	c := cell{scenario: s, source: source, arch: arch}
-	config, err := g.config(s)
+	c := cell{scenario: s, source: source, arch: arch, known: g.Baseline}
+	spec, err := g.spec(s, source, arch)
 	if err != nil {
 		return c, err
 	}
@@ -154,7 +186,6 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 			return c, c.fail(ctx, reports.ReasonBuild, err)
 		}
 	}
-	spec := kernels.Spec{Source: source, Arch: arch, Config: config, LLVM: g.LLVM}
 	if c.kernel, err = g.Builder.Kernel(ctx, spec); err != nil {
 		return c, c.fail(ctx, reports.ReasonKernel, err)
 	}
@@ -204,7 +235,7 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	if err != nil {
 		return reports.Run{}, err
 	}
-	run := reports.Judge(capture, g.policy(c.scenario, dir))
+	run := reports.Judge(capture, g.policy(c.scenario, c.known, dir))
 	// A driver that does not load and unload as it is has no error paths to walk.
 	if run.Verdict != reports.None && run.Verdict != reports.Skipped && walks(c.scenario) {
 		pieces, err := g.walkErrorPaths(ctx, c, dir)
@@ -220,12 +251,12 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 // walks tells whether the scenario's error paths are to be walked.
 func walks(s *scenarios.Scenario) bool { return s.ErrorPaths != "" && s.ErrorPaths != "false" }
 
-func (g *Gate) policy(s *scenarios.Scenario, dir string) reports.Policy {
+func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, dir string) reports.Policy {
 	p := reports.Policy{
 		FailOn:       s.FailOn,
 		AllowWarn:    s.AllowWarn,
 		RequireProbe: s.RequireProbe,
-		Baseline:     g.Baseline,
+		Baseline:     known,
 		Now:          g.Now,
 		Dir:          dir,
 	}

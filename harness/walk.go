@@ -166,7 +166,7 @@ func (w *walk) guest(ctx context.Context, from, to int) (*reports.Capture, error
 
 // keep judges a guest's steps, and learns from them where the walk ends.
 func (w *walk) keep(c *reports.Capture, from int) {
-	run := reports.Judge(c, w.gate.policy(w.cell.scenario, c.Dir))
+	run := reports.Judge(c, w.gate.policy(w.cell.scenario, w.cell.known, c.Dir))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.runs = append(w.runs, walkedPiece{from, run})

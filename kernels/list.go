@@ -84,7 +84,7 @@ func (b *Builder) Path(ctx context.Context, spec Spec) (*Kernel, error) {
 func notBuilt(spec Spec) error {
 	return &Error{
 		Fault: FaultHost, Err: fmt.Errorf("kernel %s for %s is not built", spec.Source, spec.Arch),
-		Cure: "kmemgate kernel build --kernel " + Quote([]string{spec.Source}) + " --arch " + spec.Arch,
+		Cure: "kmemgate kernel build " + Quote([]string{spec.Source + "/" + spec.Arch}),
 	}
 }
 

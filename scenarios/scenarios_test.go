@@ -9,11 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kmemgate/kmemgate/harness/leaktest"
+	"github.com/kmemgate/kmemgate/scenarios"
 )
 
-// TestScenarios runs every folder here that holds a kmemgate.yml and judges it
-// by its expectation. KMEMGATE_PAIRS ("6.12/x86_64 6.1/arm64") replaces the
-// kernels and architectures that the scenarios name.
+// TestScenarios runs every folder here that holds a kmemgate.yml on every pair
+// of kernel and architecture whose kernel is built, and judges it by its
+// expectation. KMEMGATE_PAIRS ("6.12/x86_64 6.1/arm64") names the pairs, and
+// builds what they lack.
 //
 //	go test ./scenarios -run 'Scenarios/6.12/arm64/leak-on-exit'
 func TestScenarios(t *testing.T) {
@@ -24,5 +26,12 @@ func TestScenarios(t *testing.T) {
 	for _, f := range files {
 		dirs = append(dirs, filepath.Dir(f))
 	}
-	leaktest.Run(t, leaktest.Options{Pairs: strings.Fields(os.Getenv("KMEMGATE_PAIRS"))}, dirs...)
+	leaktest.Run(t, suiteOptions(os.Getenv("KMEMGATE_PAIRS")), dirs...)
+}
+
+func suiteOptions(pairs string) leaktest.Options {
+	if strings.TrimSpace(pairs) == "" {
+		return leaktest.Options{Pairs: scenarios.Pairs, BuiltOnly: true}
+	}
+	return leaktest.Options{Pairs: strings.Fields(pairs), Env: []string{"KMEMGATE_PAIRS=" + pairs}}
 }

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,7 +14,6 @@ import (
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/kconfig"
 	"github.com/kmemgate/kmemgate/kernels"
-	"github.com/kmemgate/kmemgate/reports"
 	"github.com/kmemgate/kmemgate/reports/render"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
@@ -48,7 +45,7 @@ func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate
 			return nil, err
 		}
 	}
-	gate.Baseline, err = readBaseline(baselinePath(s, f.baseline), f.baseline != "" && !f.updateBaseline)
+	gate.Baseline, err = harness.ReadBaseline(baselinePath(s, f.baseline), f.baseline != "" && !f.updateBaseline)
 	return gate, err
 }
 
@@ -103,22 +100,4 @@ func readFragment(path string) (*kconfig.Fragment, error) {
 		return nil, harness.Usagef("--config: %w", err)
 	}
 	return &frag, nil
-}
-
-// readBaseline reads the known leaks; none are known where there is no file
-// and none was asked for.
-func readBaseline(path string, wanted bool) (*reports.Baseline, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && !wanted {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, harness.Usagef("baseline: %w", err)
-	}
-	defer f.Close()
-	b, err := reports.ReadBaseline(f)
-	if err != nil {
-		return nil, harness.Usagef("%s: %w", path, err)
-	}
-	return &b, nil
 }

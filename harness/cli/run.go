@@ -288,10 +288,7 @@ func baselinePath(s *scenarios.Scenario, flag string) string {
 	if flag != "" {
 		return flag
 	}
-	if s.Baseline != "" {
-		return filepath.Join(s.Dir, s.Baseline)
-	}
-	return filepath.Join(s.Dir, "kmemgate-baseline.json")
+	return harness.BaselinePath(s)
 }
 
 // updateBaseline makes today's leaks the known ones. Over what no baseline can

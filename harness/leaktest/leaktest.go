@@ -7,22 +7,14 @@
 package leaktest
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/kernels"
-	"github.com/kmemgate/kmemgate/reports"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
-
-// buildTime is what a kernel build may take on two cores, with the download.
-const buildTime = 15 * time.Minute
 
 // Options of a test. The zero value takes kernels and architectures from each
 // driver's kmemgate.yml.
@@ -33,14 +25,22 @@ type Options struct {
 	Arches []string
 	// Pairs, where set, replaces both: "6.12/arm64".
 	Pairs []string
+	// BuiltOnly leaves out what wants a kernel that is still to be built, and
+	// says with which command, however much time there is.
+	BuiltOnly bool
+	// Env is what stands before go test in the command that a failure prints,
+	// where the test heeds variables of its own: "PAIRS=6.12/arm64".
+	Env []string
 }
 
 // Run gates the drivers in dirs, each as a subtest KERNEL/ARCH/NAME. A driver
-// whose kmemgate.yml has an expectation for the kernel is judged by that;
-// any other must be clean.
+// whose kmemgate.yml has an expectation for the kernel is judged by that; any
+// other as `kmemgate run` would judge it: by the baseline beside it, and by
+// fail_on.
 //
-// On a desk without QEMU the test is skipped, and says so; where CI=true it
-// fails, for a gate that did not run is not a gate that passed.
+// On a desk without QEMU, or without the time to build a kernel, the test is
+// skipped, and says so; where CI=true it fails, for a gate that did not run is
+// not a gate that passed.
 func Run(t *testing.T, opt Options, dirs ...string) {
 	t.Helper()
 	list := load(t, dirs)
@@ -48,28 +48,33 @@ func Run(t *testing.T, opt Options, dirs ...string) {
 	for _, p := range opt.pairs(list) {
 		t.Run(p.kernel+"/"+p.arch, func(t *testing.T) {
 			needQEMU(t, p.arch)
-			needKernel(t, gate, p)
-			for _, s := range list {
-				if opt.wants(s, p) {
-					t.Run(s.Name, func(t *testing.T) {
-						t.Parallel()
-						judge(t, gate, s, p)
-					})
-				}
+			wanted := slices.DeleteFunc(slices.Clone(list), func(s *scenarios.Scenario) bool { return !opt.wants(s, p) })
+			if slices.ContainsFunc(wanted, plainKernel) {
+				opt.needKernel(t, gate, &scenarios.Scenario{}, p) // said once for all of them
+			}
+			for _, s := range wanted {
+				t.Run(s.Name, func(t *testing.T) {
+					t.Parallel()
+					if !plainKernel(s) {
+						opt.needKernel(t, gate, s, p)
+					}
+					opt.judge(t, gate, s, p)
+				})
 			}
 		})
 	}
 }
+
+// plainKernel tells whether the scenario runs on the base kernel, as most do.
+func plainKernel(s *scenarios.Scenario) bool { return len(s.Kconfig) == 0 }
 
 // pair is a kernel as --kernel names it, and an architecture.
 type pair struct{ kernel, arch string }
 
 func (opt Options) pairs(list []*scenarios.Scenario) []pair {
 	var pairs []pair
-	seen := map[pair]bool{}
 	add := func(p pair) {
-		if !seen[p] {
-			seen[p] = true
+		if !slices.Contains(pairs, p) {
 			pairs = append(pairs, p)
 		}
 	}
@@ -103,18 +108,11 @@ func (opt Options) wants(s *scenarios.Scenario, p pair) bool {
 	if len(opt.Pairs) > 0 {
 		return true
 	}
-	return contains(orElse(opt.Kernels, s.Kernels), p.kernel) && contains(orElse(opt.Arches, s.Arches), p.arch)
+	return slices.Contains(orElse(opt.Kernels, s.Kernels), p.kernel) && slices.Contains(orElse(opt.Arches, s.Arches), p.arch)
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
-
+// load reads every kmemgate.yml. The evidence of a driver lies under its name,
+// so that two of one name would write over each other's.
 func load(t *testing.T, dirs []string) []*scenarios.Scenario {
 	t.Helper()
 	var list []*scenarios.Scenario
@@ -122,6 +120,9 @@ func load(t *testing.T, dirs []string) []*scenarios.Scenario {
 		s, err := scenarios.Load(dir)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(list, func(o *scenarios.Scenario) bool { return o.Name == s.Name }); i >= 0 {
+			t.Fatalf("leaktest.Run: %s and %s have one name: gate them in two tests", list[i].Dir, s.Dir)
 		}
 		list = append(list, s)
 	}
@@ -140,95 +141,4 @@ func newGate(t *testing.T) *harness.Gate {
 	}
 	t.Cleanup(gate.Close)
 	return gate
-}
-
-// missing skips on a desk and fails in CI.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-func needQEMU(t *testing.T, arch string) {
-	t.Helper()
-	program := map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[arch]
-	if program == "" {
-		t.Fatalf("architecture %q: want x86_64 or arm64", arch)
-	}
-	if _, err := exec.LookPath(program); err != nil {
-		missing(t, "%s not found: kmemgate doctor tells how to install it", program)
-	}
-}
-
-// needKernel skips at once where the kernel is still to be built and go test's
-// deadline would not see the end of it.
-func needKernel(t *testing.T, gate *harness.Gate, p pair) {
-	t.Helper()
-	if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: p.kernel, Arch: p.arch}); err == nil {
-		return
-	}
-	if deadline, ok := t.Deadline(); ok && time.Until(deadline) < buildTime {
-		missing(t, "kernel %s for %s is not built, and go test's -timeout is too short to build it: type\n\tkmemgate kernel build %s/%s",
-			p.kernel, p.arch, p.kernel, p.arch)
-	}
-}
-
-func judge(t *testing.T, gate *harness.Gate, s *scenarios.Scenario, p pair) {
-	t.Helper()
-	run, err := gate.One(t.Context(), s, p.kernel, p.arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, ok := s.ExpectFor(run.Kernel, run.Arch)
-	if !ok {
-		if len(s.Expect) > 0 {
-			t.Skipf("%s says nothing of kernel %s on %s", scenarios.FileName, run.Kernel, run.Arch)
-		}
-		want = scenarios.Expectation{Verdict: string(reports.Clean)}
-	}
-	dir := filepath.Join(gate.Out, run.Dir)
-	for _, diff := range want.Check(observed(run, dir)) {
-		t.Errorf("%s", diff)
-	}
-	if t.Failed() {
-		t.Logf("evidence: %s (kept with go test -artifacts)\n%s\nrun just this one:\n\tgo test -artifacts %s -run '%s'",
-			dir, records(run), s.Dir, t.Name())
-	}
-}
-
-// observed is the run in the words of an expectation.
-func observed(run reports.Run, dir string) scenarios.Observed {
-	o := scenarios.Observed{
-		Verdict: string(run.Verdict),
-		Reason:  run.Reason,
-		Detail:  run.Detail,
-		Dmesg:   readFile(filepath.Join(dir, "dmesg.txt")),
-		Output:  readFile(filepath.Join(dir, "exercise.log")),
-	}
-	for _, l := range run.Leaks {
-		o.Leaks = append(o.Leaks, scenarios.ObservedLeak{
-			Function: l.Function, Kind: l.Kind, Status: string(l.Status), Count: l.Count,
-			Size: l.Size, File: l.File, Line: l.Line, Children: l.Children,
-		})
-	}
-	return o
-}
-
-// readFile gives "" for a file that is not there: a run that ended early.
-func readFile(path string) string {
-	text, _ := os.ReadFile(path)
-	return string(text)
-}
-
-func records(run reports.Run) string {
-	var b strings.Builder
-	for _, l := range run.Leaks {
-		fmt.Fprintf(&b, "%s: %s, %d objects, %d bytes\n", l.Status, l.Title, l.Count, l.Bytes)
-		if len(l.Records) > 0 {
-			b.WriteString(l.Records[0] + "\n")
-		}
-	}
-	return b.String()
 }
