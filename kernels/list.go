@@ -82,9 +82,13 @@ func (b *Builder) Path(ctx context.Context, spec Spec) (*Kernel, error) {
 }
 
 func notBuilt(spec Spec) error {
+	command := []string{"kmemgate", "kernel", "build", spec.Source + "/" + spec.Arch}
+	for _, fragment := range spec.Config {
+		command = append(command, "--config", fragment.Name)
+	}
 	return &Error{
 		Fault: FaultHost, Err: fmt.Errorf("kernel %s for %s is not built", spec.Source, spec.Arch),
-		Cure: "kmemgate kernel build " + Quote([]string{spec.Source + "/" + spec.Arch}),
+		Cure: Quote(command),
 	}
 }
 

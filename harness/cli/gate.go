@@ -89,7 +89,14 @@ func defaultOut(s *scenarios.Scenario) (string, error) {
 	return filepath.Join(cache, "kmemgate", "runs", fmt.Sprintf("%s-%x", filepath.Base(abs), id[:4])), nil
 }
 
+// readFragment reads --config; "sweep" means sweep.config, the kernel of
+// kmemgate sweep. A file of that name is "./sweep".
 func readFragment(path string) (*kconfig.Fragment, error) {
+	if path == "sweep" {
+		frag, err := kconfig.Sweep()
+		frag.Name = path // what an error's cure says after --config
+		return &frag, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, harness.Usagef("--config: %w", err)

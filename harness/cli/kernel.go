@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmemgate/kmemgate/harness"
+	"github.com/kmemgate/kmemgate/kconfig"
 	"github.com/kmemgate/kmemgate/kernels"
 )
 
@@ -43,15 +44,17 @@ func newKernelList() *cobra.Command {
 
 func newKernelBuild() *cobra.Command {
 	var arches []string
+	var config string
 	c := &cobra.Command{
 		Use:   "build KERNEL[/ARCH]...",
 		Short: "Fetch and build kernels, or find them in the cache",
 		Example: `  kmemgate kernel build 6.12
   kmemgate kernel build 6.12/x86_64 6.1/arm64
-  kmemgate kernel build --arch x86_64 --arch arm64 6.12 6.1`,
+  kmemgate kernel build --arch x86_64 --arch arm64 6.12 6.1
+  kmemgate kernel build --config sweep 6.12`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			specs, err := kernelSpecs(args, arches)
+			specs, err := kernelSpecs(args, arches, config)
 			if err != nil {
 				return err
 			}
@@ -69,18 +72,23 @@ func newKernelBuild() *cobra.Command {
 	}
 	c.Flags().StringArrayVar(&arches, "arch", nil, "architecture (repeats; default the host's)")
 	completeWords(c, "arch", "x86_64", "arm64")
+	configFlag(c, &config)
 	return c
 }
 
+func configFlag(c *cobra.Command, config *string) {
+	c.Flags().StringVar(config, "config", "", `fragment of kernel options on top of the base; "sweep": that of kmemgate sweep`)
+}
+
 func newKernelPath() *cobra.Command {
-	var what string
+	var what, config string
 	c := &cobra.Command{
 		Use:     "path KERNEL[/ARCH]",
 		Short:   "Print where a built kernel lies",
 		Example: "  kmemgate kernel path 6.12/arm64\n  make -C $(kmemgate kernel path --what build 6.12) M=$PWD",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			specs, err := kernelSpecs(args, nil)
+			specs, err := kernelSpecs(args, nil, config)
 			if err != nil {
 				return err
 			}
@@ -101,26 +109,35 @@ func newKernelPath() *cobra.Command {
 	}
 	c.Flags().StringVar(&what, "what", "image", "image, build, config or source")
 	completeWords(c, "what", "image", "build", "config", "source")
+	configFlag(c, &config)
 	return c
 }
 
 // kernelSpecs reads KERNEL[/ARCH] arguments. A directory may hold slashes, so
 // only a last part that is an architecture counts as one.
-func kernelSpecs(args, arches []string) ([]kernels.Spec, error) {
+func kernelSpecs(args, arches []string, config string) ([]kernels.Spec, error) {
+	var fragments []kconfig.Fragment
+	if config != "" {
+		fragment, err := readFragment(config)
+		if err != nil {
+			return nil, err
+		}
+		fragments = append(fragments, *fragment)
+	}
 	if len(arches) == 0 {
 		arches = []string{hostArch()}
 	}
 	var specs []kernels.Spec
 	for _, arg := range args {
 		if i := strings.LastIndexByte(arg, '/'); i > 0 && knownArch(arg[i+1:]) {
-			specs = append(specs, kernels.Spec{Source: arg[:i], Arch: arg[i+1:]})
+			specs = append(specs, kernels.Spec{Source: arg[:i], Arch: arg[i+1:], Config: fragments})
 			continue
 		}
 		for _, arch := range arches {
 			if !knownArch(arch) {
 				return nil, harness.Usagef("--arch %s: want x86_64 or arm64", arch)
 			}
-			specs = append(specs, kernels.Spec{Source: arg, Arch: arch})
+			specs = append(specs, kernels.Spec{Source: arg, Arch: arch, Config: fragments})
 		}
 	}
 	return specs, nil
