@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/reports"
 	"github.com/kmemgate/kmemgate/scenarios"
@@ -110,25 +109,35 @@ func TestBareDriver(t *testing.T) {
 	}
 }
 
-// needGuest skips on a desk without QEMU or the default kernel, never in CI.
+// skipOnDesk skips where something is missing on a desk, never in CI.
+func skipOnDesk(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// needTools wants what a build needs, and more.
+func needTools(t *testing.T, more ...kernels.Tool) {
+	t.Helper()
+	for _, tool := range append(kernels.Tools(hostArch(), false), more...) {
+		if _, err := exec.LookPath(tool.Program); err != nil {
+			skipOnDesk(t, "%s: not found: kmemgate doctor tells how to install it", tool.Program)
+		}
+	}
+}
+
+// needGuest wants QEMU and the default kernel.
 func needGuest(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots VMs")
 	}
-	skip := t.Skipf
-	if os.Getenv("CI") == "true" {
-		skip = t.Fatalf
-	}
-	arch := scenarios.HostArch()
-	for _, tool := range append(kernels.Tools(arch, false), kernels.Tool{Program: map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[arch]}) {
-		if _, err := exec.LookPath(tool.Program); err != nil {
-			skip("%s: not found: kmemgate doctor tells how to install it", tool.Program)
-		}
-	}
-	gate := harness.Gate{Builder: &kernels.Builder{}, Host: &harness.Host{}}
-	defer gate.Close()
-	if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: scenarios.DefaultKernel, Arch: arch}); err != nil {
-		skip("%v", err)
+	needTools(t, kernels.Tool{Program: map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[hostArch()]})
+	builder := new(kernels.Builder)
+	defer builder.Close()
+	if _, err := builder.Path(t.Context(), kernels.Spec{Source: scenarios.DefaultKernel, Arch: hostArch()}); err != nil {
+		skipOnDesk(t, "%v", err)
 	}
 }

@@ -88,30 +88,12 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict.`,
   kmemgate run --kernel 6.1 --kernel 6.12 --arch arm64 drivers/foo
   kmemgate run --error-paths                # fail each of its allocations once
   kmemgate parse < /sys/kernel/debug/kmemleak`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return harness.Usagef("%v (kmemgate %s --help lists the flags)", err, c.Name())
-	})
 	root.AddCommand(newRun(), newKernel(), newReport(), newParse(), newDoctor(), newCache(), newMatrix(), newHistory(), newBisect(), newShell(), newSweep(), newMan())
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
+	root.SetVersionTemplate("kmemgate {{.Version}}\n")
+	strict(root)
 	return root
-}
-
-// usageErrors makes cobra's complaints about arguments wrong usage: exit 2.
-func usageErrors(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return harness.Usagef("%s: %v (see kmemgate %s --help)", c.CommandPath(), err, c.Name())
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		usageErrors(sub)
-	}
 }

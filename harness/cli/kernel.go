@@ -80,6 +80,14 @@ func configFlag(c *cobra.Command, config *string) {
 	c.Flags().StringVar(config, "config", "", `fragment of kernel options on top of the base; "sweep": that of kmemgate sweep`)
 }
 
+// kernelParts are what `kernel path --what` names.
+var kernelParts = map[string]func(*kernels.Kernel) string{
+	"image":  func(k *kernels.Kernel) string { return k.Image },
+	"build":  func(k *kernels.Kernel) string { return k.Build },
+	"config": func(k *kernels.Kernel) string { return k.Config },
+	"source": func(k *kernels.Kernel) string { return k.Source },
+}
+
 func newKernelPath() *cobra.Command {
 	var what, config string
 	c := &cobra.Command{
@@ -88,6 +96,10 @@ func newKernelPath() *cobra.Command {
 		Example: "  kmemgate kernel path 6.12/arm64\n  make -C $(kmemgate kernel path --what build 6.12) M=$PWD",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			part, known := kernelParts[what]
+			if !known {
+				return harness.Usagef("--what %s: want image, build, config or source", what)
+			}
 			specs, err := kernelSpecs(args, nil, config)
 			if err != nil {
 				return err
@@ -98,12 +110,7 @@ func newKernelPath() *cobra.Command {
 			if err != nil {
 				return asUsage(err)
 			}
-			paths := map[string]string{"image": k.Image, "build": k.Build, "config": k.Config, "source": k.Source}
-			path, ok := paths[what]
-			if !ok {
-				return harness.Usagef("--what %s: want image, build, config or source", what)
-			}
-			fmt.Fprintln(c.OutOrStdout(), path)
+			fmt.Fprintln(c.OutOrStdout(), part(k))
 			return nil
 		},
 	}

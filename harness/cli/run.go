@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
@@ -225,62 +224,6 @@ func loadScenario(dir string) (*scenarios.Scenario, error) {
 		return nil, harness.Usagef("%w", err)
 	}
 	return s, nil
-}
-
-// applyTo lets the flags that were given override the scenario's file. They
-// have the same names and values there, so they are checked as such a file.
-func (f runFlags) applyTo(s *scenarios.Scenario, given func(string) bool) error {
-	if err := knownFormat(f.format); err != nil {
-		return err
-	}
-	said := map[string]any{}
-	for flag, value := range map[string]any{
-		"kernel": f.kernels, "arch": f.arches, "clock": f.clock, "cycles": f.cycles, "error-paths": f.errorPaths,
-		"fail-on": f.failOn, "allow-warn": f.allowWarn, "require-probe": f.requireProbe, "stack": f.stack,
-		"memory": f.memory, "cmdline": f.cmdline, "timeout": f.timeout.String(),
-	} {
-		if given(flag) {
-			said[yamlKey(flag)] = value
-		}
-	}
-	text, err := yaml.Marshal(said)
-	if err != nil {
-		return fmt.Errorf("flags: %w", err)
-	}
-	over, err := scenarios.Parse("command line", text)
-	if err != nil {
-		return harness.Usagef("%w", err)
-	}
-	override(&s.Kernels, over.Kernels, given("kernel"))
-	override(&s.Arches, over.Arches, given("arch"))
-	override(&s.Clock, over.Clock, given("clock"))
-	override(&s.Cycles, over.Cycles, given("cycles"))
-	override(&s.ErrorPaths, over.ErrorPaths, given("error-paths"))
-	override(&s.FailOn, over.FailOn, given("fail-on"))
-	override(&s.AllowWarn, over.AllowWarn, given("allow-warn"))
-	override(&s.RequireProbe, over.RequireProbe, given("require-probe"))
-	override(&s.Stack, over.Stack, given("stack"))
-	override(&s.Memory, over.Memory, given("memory"))
-	override(&s.Cmdline, over.Cmdline, given("cmdline"))
-	override(&s.Timeout, over.Timeout, given("timeout"))
-	return nil
-}
-
-// yamlKey is what kmemgate.yml calls a flag.
-func yamlKey(flag string) string {
-	switch flag {
-	case "kernel":
-		return "kernels"
-	case "arch":
-		return "arches"
-	}
-	return strings.ReplaceAll(flag, "-", "_")
-}
-
-func override[T any](field *T, value T, given bool) {
-	if given {
-		*field = value
-	}
 }
 
 // baselinePath is where the known leaks of a scenario stand.
