@@ -157,11 +157,13 @@ func (a *answer) fill(c *reports.Capture) {
 		c.Walk = &reports.WalkData{Steps: a.walk}
 	}
 	c.Before = a.reader.Partial(wire.StreamBefore)
+	c.Passed = a.reader.Partial(wire.StreamPassed)
+	c.Stacks = a.reader.Partial(wire.StreamStacks)
 	c.Previous = a.reader.Partial(wire.StreamPrevious)
 	c.Last = a.reader.Partial(wire.StreamLast)
 	c.Dmesg = a.reader.Partial(wire.StreamDmesg)
 	c.Output = a.reader.Partial(wire.StreamExercise)
-	c.Canary = a.canary(c.Dmesg)
+	c.Canary = a.canary()
 	if c.Timings == nil {
 		c.Timings = map[string]float64{}
 	}

@@ -76,6 +76,10 @@ var noVerdicts = []noVerdict{
 		reason: reports.ReasonOops, detail: "NULL pointer dereference, address: 0000000000000008"},
 	{name: "oops during a scan", params: "init=trap",
 		reason: reports.ReasonOops, detail: "and its kernel had oopsed"},
+	{name: "a double free that the kernel survives", params: "init=free-twice",
+		reason: reports.ReasonOops, detail: "): Object already free"},
+	{name: "the kernel's log has a gap", params: "init=chatter",
+		reason: reports.ReasonLogLost, detail: "kernel messages were lost here"},
 	{name: "warning", params: "init=warn",
 		reason: reports.ReasonWarn, detail: "wrong: on purpose"},
 

@@ -74,6 +74,15 @@ func TestEndings(t *testing.T) {
 	}
 }
 
+// TestGuestsWordsAreOneLine: what a guest gives as its reason reaches terminals
+// and CI systems that read lines.
+func TestGuestsWordsAreOneLine(t *testing.T) {
+	c := &reports.Capture{}
+	a := &answer{trouble: &wire.Trouble{Reason: wire.ReasonExercise, Detail: "exit status 1\n::error::all is well\r\x1b[2J\tso\n"}}
+	ending{reports.ReasonQEMU, "signal: killed"}.judge(c, a, nil)
+	assert.Equal(t, "exit status 1 ::error::all is well??[2J so ; then: signal: killed", c.Detail)
+}
+
 // emptyJob is a job that a fake agent never reads.
 func emptyJob(t testing.TB) []byte { return jobRegion(t, wire.Job{}, nil) }
 

@@ -106,7 +106,8 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 		}
 		return &c
 	}
-	c.Last, c.Previous, c.Dmesg, c.Loads = p.last.of(i), p.previous.of(i), p.dmesgOf(i), p.loadsOf(i)
+	c.Last, c.Previous, c.Passed = p.last.of(i), p.previous.of(i), p.passed.of(i)
+	c.Dmesg, c.Loads = p.dmesgOf(i), p.loadsOf(i)
 	c.Modules = nil
 	if i >= 0 {
 		t := g.turns[i]
@@ -223,6 +224,7 @@ type parts struct {
 	loads          [][]reports.Load // by turn
 	before         []reports.Load   // the canary's
 	last, previous cut
+	passed         cut
 	dmesg          [][]byte  // by turn
 	rest           [2][]byte // of dmesg, before the turns and after them
 	tracked        []*int    // objects that the turns' modules allocated, where they were counted
@@ -233,7 +235,7 @@ func divide(g *groupRun) parts {
 	p := parts{capture: g.capture}
 	p.divideLoads(g.turns)
 	begins := p.begins()
-	p.last, p.previous = cutRecords(g.capture.Last, begins), cutRecords(g.capture.Previous, begins)
+	p.last, p.previous, p.passed = cutRecords(g.capture.Last, begins), cutRecords(g.capture.Previous, begins), cutRecords(g.capture.Passed, begins)
 	p.divideLog(g.turns)
 	return p
 }

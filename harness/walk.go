@@ -179,9 +179,6 @@ func (w *walk) keep(c *reports.Capture, from int) {
 // stepMark is what the agent writes into the kernel's log around each step.
 var stepMark = regexp.MustCompile(`(?m)^.*kmemgate: walk step (\d+) (begins|ends)\r?$`)
 
-// oopsText is how the kernel's reports of its own faults begin.
-var oopsText = regexp.MustCompile(`Oops:|BUG: |Internal error:|general protection fault|Unable to handle kernel|kernel BUG at`)
-
 // splitSteps gives each step its part of the kernel's log. The step that the
 // guest did not survive is in the log only: its Walk message never came.
 // Nothing after an oops counts, so what follows one is cut off.
@@ -230,7 +227,7 @@ func diedOf(c *reports.Capture, s reports.WalkStep, said, last bool) string {
 	switch {
 	case c.Reason == reports.ReasonPanic && last:
 		return reports.ReasonPanic
-	case oopsText.MatchString(s.Dmesg):
+	case reports.Oopsed([]byte(s.Dmesg)):
 		return reports.ReasonOops
 	case last && !said && (c.Reason == reports.ReasonHang || c.Reason == wire.ReasonLoadHang):
 		return reports.ReasonHang

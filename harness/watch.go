@@ -132,7 +132,7 @@ func (w *watcher) late(ctx context.Context) ending {
 	if time.Since(w.begin) > w.opt.wall() {
 		return w.hung(ctx, fmt.Sprintf("not done after %v", w.opt.wall()))
 	}
-	if silent > afterOops && oopsText.Match(w.guest.console.Bytes()) {
+	if silent > afterOops && reports.Oopsed(w.guest.console.Bytes()) {
 		return w.hung(ctx, fmt.Sprintf("no word from the guest for %v, and its kernel had oopsed", silent.Round(time.Second)))
 	}
 	if w.guest.plan.Clock == ClockReal {
@@ -187,7 +187,7 @@ func (e ending) judge(c *reports.Capture, a *answer, console []byte) {
 		}
 		e = ending{a.trouble.Reason, detail}
 	}
-	c.Reason, c.Detail = e.reason, e.detail
+	c.Reason, c.Detail = e.reason, oneLine(e.detail)
 }
 
 // panicked finds the panic's own words, and tells the agent's death from the
@@ -209,11 +209,20 @@ func panicked(console []byte) ending {
 
 // printable makes a guest's text fit for a terminal and a line.
 func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
+	s = oneLine(s)
+	return s[:min(len(s), 300)]
+}
+
+// oneLine takes what a terminal, or a CI system that reads lines, would obey out
+// of a text that a guest had a say in. Its own lines stay apart by a blank.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r > '~':
 			return '?'
 		}
 		return r
-	}, s)
-	return s[:min(len(s), 300)]
+	}, strings.TrimSpace(s))
 }

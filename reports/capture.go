@@ -42,12 +42,16 @@ type Capture struct {
 
 	// The texts, each a file of its own in the run's folder.
 	Before   []byte `json:"-"` // before.txt
+	Passed   []byte `json:"-"` // passed.txt, records of reads before the last two that those lack
 	Previous []byte `json:"-"` // previous.txt
 	Last     []byte `json:"-"` // kmemleak.txt, the read that decides
-	Control  []byte `json:"-"` // control.txt, the last read of the control run
-	Dmesg    []byte `json:"-"` // dmesg.txt
-	Console  []byte `json:"-"` // console.log
-	Output   []byte `json:"-"` // exercise.log
+	// Stacks is the last read for which the task stacks were scanned too, where
+	// they hid the canary and were left out then: stacks.txt. Nil: they were not.
+	Stacks  []byte `json:"-"`
+	Control []byte `json:"-"` // control.txt, the last read of the control run
+	Dmesg   []byte `json:"-"` // dmesg.txt
+	Console []byte `json:"-"` // console.log
+	Output  []byte `json:"-"` // exercise.log
 
 	// Memory holds the contents of orphans by address, read from the stopped
 	// guest: what tells a list's owner from its nodes. memory.json.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -20,7 +21,7 @@ type judge struct {
 
 // reads are the parsed texts of a capture.
 type reads struct {
-	before, previous, last, control []Record
+	before, passed, stacks, previous, last, control []Record
 }
 
 // Judge makes a verdict of what a run left behind. It fails closed: whatever
@@ -138,6 +139,10 @@ func (j *judge) survived(trouble map[string]string) bool {
 			return false
 		}
 	}
+	if line := trouble[ReasonLogLost]; line != "" {
+		j.none(ReasonLogLost, line+": what the kernel complained of may have been there")
+		return false
+	}
 	return true
 }
 
@@ -145,6 +150,9 @@ func (j *judge) judgeReads(trouble map[string]string) {
 	r, err := j.parse()
 	if err != nil {
 		j.none(ReasonParse, err.Error())
+		return
+	}
+	if !j.settled(r) {
 		return
 	}
 	want, err := expectedCanary(j.c)
@@ -163,6 +171,20 @@ func (j *judge) judgeReads(trouble map[string]string) {
 	j.conclude(trouble)
 }
 
+// settled wants the same objects in the last two reads, whatever the agent made
+// of them.
+func (j *judge) settled(r reads) bool {
+	previous, last := identities(r.previous), identities(r.last)
+	if !maps.Equal(previous, last) {
+		j.none(reasonUnsettled, fmt.Sprintf("the last two reads differ: %d and %d objects, and not the same ones", len(previous), len(last)))
+		return false
+	}
+	if j.c.Stacks != nil {
+		j.warn("the task stacks hid the canary and were left out of the scans that decide: what only a stack may hold counts as transient")
+	}
+	return true
+}
+
 // parse reads all texts of kmemleak, each of which must be whole.
 func (j *judge) parse() (reads, error) {
 	var r reads
@@ -171,7 +193,8 @@ func (j *judge) parse() (reads, error) {
 		text []byte
 		into *[]Record
 	}{
-		{"before.txt", j.c.Before, &r.before}, {"previous.txt", j.c.Previous, &r.previous},
+		{"before.txt", j.c.Before, &r.before}, {"passed.txt", j.c.Passed, &r.passed},
+		{"stacks.txt", j.c.Stacks, &r.stacks}, {"previous.txt", j.c.Previous, &r.previous},
 		{"kmemleak.txt", j.c.Last, &r.last}, {"control.txt", j.c.Control, &r.control},
 	} {
 		var err error
@@ -251,12 +274,17 @@ func identities(records []Record) map[identity]bool {
 }
 
 // orphans returns what is in the last two reads, was not there before and is
-// not the canary's: in the order of the last read, then what only the read
-// before it had.
+// not the canary's: in the order of the last read, then what only earlier reads
+// had. Where the task stacks were left out, what the last read with them lacks
+// is transient.
 func (j *judge) orphans(r reads) []*orphan {
-	before, previous, last := identities(r.before), identities(r.previous), identities(r.last)
+	before, last := identities(r.before), identities(r.last)
+	stays := last
+	if j.c.Stacks != nil {
+		stays = identities(r.stacks)
+	}
 	var out []*orphan
-	add := func(records []Record, skip, both map[identity]bool) {
+	add := func(records []Record, skip, stays map[identity]bool) {
 		for i := range records {
 			rec := &records[i]
 			id := rec.identity()
@@ -264,12 +292,12 @@ func (j *judge) orphans(r reads) []*orphan {
 				continue
 			}
 			o := j.orphan(rec)
-			o.transient, o.order = !both[id], len(out)
+			o.transient, o.order = !stays[id], len(out)
 			out = append(out, o)
 		}
 	}
-	add(r.last, nil, previous)
-	add(r.previous, last, nil)
+	add(r.last, nil, stays)
+	add(r.passed, last, nil)
 	return out
 }
 

@@ -29,6 +29,7 @@ func canaryCapture() *Capture {
 		for range p.count {
 			addr := uint64(canaryBase) + uint64(0x10000*n)
 			fmt.Fprintf(&log, "[    1.0] kmemleak: %s = %016x\n", p.text, addr)
+			c.Canary.Addresses = append(c.Canary.Addresses, addr)
 			text.WriteString(object(addr, 32, 60, 1050, "kmemleak_test_init+0x1/0x2 [kmemleak_test]"))
 			n++
 		}
@@ -97,7 +98,7 @@ func TestJudgeSortsOrphans(t *testing.T) {
 	c.Before = []byte(boot)
 	c.leak(boot, noise)
 	c.Control = []byte(strings.Replace(boot+noise, "6000000", "6100000", 1))
-	c.Previous = append(c.Previous, gone...)
+	c.Passed = []byte(gone + noise) // seen earlier too
 	run := Judge(c, Policy{})
 	assert.Equal(t, Clean, run.Verdict, run.Detail)
 	var got []string
@@ -120,11 +121,24 @@ func TestJudgeFailsClosed(t *testing.T) {
 		detail string
 	}{
 		{"the host knows why", func(c *Capture) { c.Reason, c.Detail = ReasonHang, "60 s" }, ReasonHang, "60 s"},
-		{"an empty read", func(c *Capture) { c.Last = nil }, ReasonCanary, "0 of 25 objects"},
-		{"one canary object missing", func(c *Capture) { c.Last = c.Last[strings.Index(string(c.Last[1:]), "unref")+1:] }, ReasonCanary, "24 of 25 objects"},
+		{"empty reads", func(c *Capture) { c.Last, c.Previous = nil, nil }, ReasonCanary, "0 of 25 objects"},
+		{"one canary object missing", func(c *Capture) {
+			c.Last = c.Last[strings.Index(string(c.Last[1:]), "unref")+1:]
+			c.Previous = c.Last
+		}, ReasonCanary, "24 of 25 objects"},
+		{"no read before the last", func(c *Capture) { c.leak(fooLeak(0)); c.Previous = nil }, "unsettled", "differ: 0 and 26 objects"},
+		{"a leak in the last read alone", func(c *Capture) { c.Last = append(c.Last, fooLeak(0)...) }, "unsettled", "differ: 25 and 26"},
+		{"a leak in the read before alone", func(c *Capture) { c.Previous = append(c.Previous, fooLeak(0)...) }, "unsettled", "differ: 26 and 25"},
+		{"another object in one read", func(c *Capture) {
+			c.Last, c.Previous = append(c.Last, fooLeak(0)...), append(c.Previous, fooLeak(1)...)
+		}, "unsettled", "not the same ones"},
+		{"a log with a gap", func(c *Capture) { c.Dmesg = append(c.Dmesg, "kmemgate: 7 kernel messages were lost here\n"...) }, ReasonLogLost, "7 kernel messages were lost"},
+		{"a log that is cut", func(c *Capture) { c.Dmesg = append(c.Dmesg, "kmemgate: the log is cut here, at 16777216 bytes\n"...) }, ReasonLogLost, "16777216"},
 		{"no canary in dmesg", func(c *Capture) { c.Dmesg = nil }, ReasonCanary, "holds no address"},
 		{"a cut dmesg", func(c *Capture) { c.Dmesg = c.Dmesg[:len(c.Dmesg)/2] }, ReasonCanary, "cut, or its pointers are hashed?"},
-		{"an address that dmesg lacks", func(c *Capture) { c.Canary.Addresses = []uint64{1} }, ReasonCanary, "object 0x1"},
+		{"an address that dmesg lacks", func(c *Capture) { c.Canary.Addresses = append(c.Canary.Addresses, 1) }, ReasonCanary, "printed an object 0x1 while it ran"},
+		{"an address that dmesg made up", func(c *Capture) { c.Canary.Addresses = c.Canary.Addresses[1:] }, ReasonCanary, "that it did not print while it ran"},
+		{"a canary that said nothing", func(c *Capture) { c.Canary.Addresses = nil }, ReasonCanary, "did not print while it ran"},
 		{"the canary of another pid", func(c *Capture) { c.Canary.PID = 61 }, ReasonCanary, "0 of 25"},
 		{"the canary of another time", func(c *Capture) { c.Canary.End = 1040 }, ReasonCanary, "0 of 25"},
 		{"a broken read", func(c *Capture) { c.Last = append(c.Last, "unref"...) }, ReasonParse, "kmemleak.txt:"},
@@ -165,6 +179,12 @@ func TestJudgeFailsClosed(t *testing.T) {
 		{"x86 oops", func(c *Capture) { c.log("BUG: kernel NULL pointer dereference, address: 0000000000000000") }, ReasonOops, "NULL"},
 		{"arm64 oops", func(c *Capture) { c.log("Internal error: Oops: 0000000096000005 [#1] SMP") }, ReasonOops, "Oops"},
 		{"kernel BUG", func(c *Capture) { c.log("kernel BUG at mm/slub.c:1!") }, ReasonOops, "slub"},
+		{"a double free under slub_debug", func(c *Capture) {
+			c.log("=============================================================================")
+			c.log("BUG kmalloc-64 (Tainted: G           O      ): Object already free")
+		}, ReasonOops, "BUG kmalloc-64 (Tainted: G           O      ): Object already free"},
+		{"a broken free list", func(c *Capture) { c.log("BUG kmalloc-64 (Not tainted): Freechain corrupt") }, ReasonOops, "Freechain"},
+		{"objects in a cache destroyed", func(c *Capture) { c.log("BUG foo (Tainted: G   O): Objects remaining in foo on __kmem_cache_shutdown()") }, ReasonWarn, "remaining"},
 		{"out of memory", func(c *Capture) { c.log("Out of memory: Killed process 9 (sh)") }, "out-of-memory", "Killed"},
 		{"oom-killer", func(c *Capture) { c.log("insmod invoked oom-killer: gfp_mask=0xcc0") }, "out-of-memory", "insmod"},
 		{"warning", func(c *Capture) {
@@ -182,6 +202,22 @@ func TestJudgeFailsClosed(t *testing.T) {
 			assert.Contains(t, run.Detail, tc.detail)
 		})
 	}
+}
+
+// TestJudgeWithoutStacks: what the last read with the task stacks lacks may have
+// been held by one, and the report says that they were left out.
+func TestJudgeWithoutStacks(t *testing.T) {
+	c := canaryCapture()
+	c.Stacks = append(c.Stacks, fooLeak(0)...)
+	c.leak(fooLeak(0), fooLeak(1))
+	run := Judge(c, Policy{})
+	assert.Equal(t, Leaks, run.Verdict, run.Detail)
+	assert.Contains(t, strings.Join(run.Warnings, "\n"), "left out of the scans that decide")
+	counts := map[Status]int{}
+	for _, l := range run.Leaks {
+		counts[l.Status] += l.Count
+	}
+	assert.Equal(t, map[Status]int{New: 1, Transient: 1}, counts)
 }
 
 func (c *Capture) log(line string) {

@@ -206,6 +206,7 @@ const (
 	ReasonFlood         = "flood"          // the guest sent more than it may
 	ReasonCanary        = "canary-missing" // not whole in the read that decides
 	ReasonDetectorDied  = "detector-died"  // dmesg says that kmemleak gave up
+	ReasonLogLost       = "log-lost"       // dmesg is not whole
 	ReasonOops          = "oops"           // dmesg holds an oops
 	ReasonWarn          = "warn"           // dmesg holds a warning
 	ReasonBuild         = "build-failed"   // a module did not build

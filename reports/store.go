@@ -33,6 +33,8 @@ const (
 func (c *Capture) texts() map[string]*[]byte {
 	return map[string]*[]byte{
 		"before.txt":   &c.Before,
+		"passed.txt":   &c.Passed,
+		"stacks.txt":   &c.Stacks,
 		"previous.txt": &c.Previous,
 		"kmemleak.txt": &c.Last,
 		"control.txt":  &c.Control,

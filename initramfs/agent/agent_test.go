@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -32,8 +33,8 @@ unreferenced object (percpu) 0x607b97e9cab8 (size 64):
 
 func TestRecordsAreCounted(t *testing.T) {
 	assert.Equal(t, []record{
-		{head: "unreferenced object 0xffff8880005ccbc0 (size 32)", size: 32, pid: 61},
-		{head: "unreferenced object (percpu) 0x607b97e9cab8 (size 64)", size: 64, pid: 62},
+		{head: "unreferenced object 0xffff8880005ccbc0 (size 32)", size: 32, pid: 61, jiffies: 4294897766},
+		{head: "unreferenced object (percpu) 0x607b97e9cab8 (size 64)", size: 64, pid: 62, jiffies: 4294897766},
 	}, records([]byte(twoRecords)))
 	assert.Empty(t, records(nil))
 }
@@ -44,6 +45,27 @@ func TestReadsAgreeInSpiteOfAge(t *testing.T) {
 	moved := bytes.ReplaceAll([]byte(twoRecords), []byte("5ccbc0"), []byte("5ccbe0"))
 	assert.False(t, agree([]byte(twoRecords), moved))
 	assert.False(t, agree([]byte(twoRecords), nil))
+	later := bytes.Replace([]byte(twoRecords), []byte("jiffies 4294897766\n"), []byte("jiffies 4294897767\n"), 1)
+	assert.False(t, agree([]byte(twoRecords), later), "another object at the same address")
+}
+
+func TestRecordsThatPassedAreKept(t *testing.T) {
+	one, two := string(splitRecords([]byte(twoRecords))[0]), string(splitRecords([]byte(twoRecords))[1])
+	assert.Equal(t, twoRecords, one+two)
+	d := detector{}
+	for _, read := range []string{one, twoRecords, two, two, one + two, two} {
+		d.passed.keep(d.previous, d.last, []byte(read))
+		d.previous, d.last = d.last, []byte(read)
+	}
+	assert.Equal(t, one, string(d.passed.text()), "each once, and none that stayed")
+
+	var p passedRecords
+	p.keep(bytes.Repeat([]byte(one), 2+maxPassed/len(one)), nil, nil)
+	assert.Equal(t, one, string(p.text()), "the same object again is not another")
+	for n := range 10000 {
+		p.keep(bytes.ReplaceAll([]byte(one), []byte("pid 61"), fmt.Appendf(nil, "pid %d", n+100)), nil, nil)
+	}
+	assert.LessOrEqual(t, len(p.text()), maxPassed)
 }
 
 func TestMinUnrefScans(t *testing.T) {

@@ -58,7 +58,7 @@ func (a *agent) baseline() error {
 	sleep(minAge)
 	err := a.scans(func() bool { return true })
 	a.before = a.leaks.last
-	a.leaks.previous, a.leaks.last = nil, nil
+	a.leaks.previous, a.leaks.last, a.leaks.passed = nil, nil, passedRecords{}
 	return err
 }
 
@@ -66,6 +66,7 @@ func (a *agent) baseline() error {
 // that the canary proves the very scans that decide.
 func (a *agent) plantCanary() error {
 	a.log.drain()
+	said := a.log.buf.Len()
 	onFreshThread(func() { occupySlabs(0) })
 	pid, err := a.spawn(verbCanary, request{Module: wire.JobModule{Name: canaryName, File: canaryFile}},
 		wire.ReasonCanaryLoad, a.forward)
@@ -79,7 +80,12 @@ func (a *agent) plantCanary() error {
 	if err == nil && a.canaryCount == 0 {
 		err = fail(wire.ReasonCanaryLoad, fmt.Errorf("kmemleak-test printed no addresses: is the kernel's log level or CONFIG_PRINTK in the way?"))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// Before the job is there: what the module under test does to the kernel's log
+	// is then held against this.
+	return a.out.Stream(wire.StreamCanary, a.log.text()[said:])
 }
 
 // settle waits for what the work left under way.
@@ -108,9 +114,10 @@ func renewThread() {
 //
 // A module that is judged while it is loaded has the task stacks scanned, and on
 // 6.1 for arm64 they hide one of the canary's orphans in every read (measured).
-// Where nobody asked for the stacks they are then left out: the read that decides
-// holds the canary, and what is not in the last read with stacks as well, because
-// a stack may be all that holds it, counts as transient.
+// Where nobody asked for the stacks they are then left out, and the last read with
+// them is sent as well, which tells the host: the read that decides holds the
+// canary, and what that other read lacks, because a stack may be all that holds it,
+// counts as transient.
 func (a *agent) scanUntilSettled() error {
 	err := a.scans(a.canaryWhole)
 	if !hidden(err) || a.job.Stack != "" || a.stack() != "on" {
@@ -123,8 +130,7 @@ func (a *agent) scanUntilSettled() error {
 	if err := a.scans(a.canaryWhole); err != nil {
 		return err
 	}
-	a.leaks.previous = withStacks
-	return nil
+	return a.out.Stream(wire.StreamStacks, withStacks)
 }
 
 // hidden tells whether scans ended for want of the canary.

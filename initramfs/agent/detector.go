@@ -22,6 +22,7 @@ const (
 // detector is kmemleak's file and the last two reads of it.
 type detector struct {
 	previous, last []byte
+	passed         passedRecords // of the reads before those
 	scans          int
 	unref          int // min_unref_scans; -1 where the kernel has none
 }
@@ -60,6 +61,7 @@ func (d *detector) scan() (wire.Scan, error) {
 	if err != nil {
 		return wire.Scan{}, err
 	}
+	d.passed.keep(d.previous, d.last, text)
 	d.previous, d.last = d.last, text
 	d.scans++
 	runtime.GC() // the read before the previous one, up to 64 MiB
@@ -141,6 +143,8 @@ type record struct {
 	head string // "unreferenced object 0xffff888003c3ba80 (size 32)"
 	size int64
 	pid  int
+
+	jiffies int64
 }
 
 var objectWord = []byte("unreferenced object")
@@ -157,7 +161,9 @@ func records(text []byte) []record {
 		case len(list) > 0 && list[len(list)-1].pid == 0 && bytes.HasPrefix(line, []byte("  comm \"")):
 			// The name may hold anything: the pid stands behind its last ", pid ".
 			if i := bytes.LastIndex(line, []byte("\", pid ")); i >= 0 {
-				list[len(list)-1].pid = int(between(string(line[i:]), "\", pid ", ","))
+				said := string(line[i:])
+				list[len(list)-1].pid = int(between(said, "\", pid ", ","))
+				list[len(list)-1].jiffies = between(strings.TrimRight(said, "\n"), ", jiffies ", " ")
 			}
 		}
 	}

@@ -164,6 +164,7 @@ func (a *agent) lastWords(err error) error {
 		text []byte
 	}{
 		{wire.StreamBefore, a.before},
+		{wire.StreamPassed, a.leaks.passed.text()},
 		{wire.StreamPrevious, a.leaks.previous},
 		{wire.StreamLast, a.leaks.last},
 		{wire.StreamDmesg, a.log.text()},

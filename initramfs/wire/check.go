@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-var streams = []string{StreamBefore, StreamPrevious, StreamLast, StreamDmesg, StreamExercise}
+var streams = []string{StreamBefore, StreamCanary, StreamPassed, StreamStacks, StreamPrevious, StreamLast, StreamDmesg, StreamExercise}
 
 var phases = []string{PhaseBoot, PhaseBaseline, PhaseCanary, PhaseReady, PhaseWork, PhaseSettle, PhaseScan, PhaseSend}
 

@@ -35,6 +35,9 @@ const (
 // The streams a guest sends.
 const (
 	StreamBefore   = "before.txt"   // kmemleak, settled after boot
+	StreamCanary   = "canary.txt"   // what kmemleak-test printed, sent before the job is there
+	StreamPassed   = "passed.txt"   // kmemleak, records of reads before the last two that those lack
+	StreamStacks   = "stacks.txt"   // kmemleak, the last read with the task stacks, where they were left out then
 	StreamPrevious = "previous.txt" // kmemleak, the read before the last
 	StreamLast     = "kmemleak.txt" // kmemleak, the read that decides
 	StreamDmesg    = "dmesg.txt"    // the kernel log since boot

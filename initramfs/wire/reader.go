@@ -27,6 +27,7 @@ type Reader struct {
 	messages int
 	greeted  bool
 	done     bool
+	phase    int // how many of the phases have begun
 	open     map[string]*bytes.Buffer
 	whole    map[string][]byte
 }
@@ -120,6 +121,12 @@ func (r *Reader) take(m Message) error {
 	}
 	r.greeted = true
 	switch m := m.(type) {
+	case Phase:
+		return r.begin(m)
+	case Load:
+		if m.Canary && r.ready() {
+			return fmt.Errorf("%w: another canary, after the job could be there", ErrProtocol)
+		}
 	case Data:
 		return r.gather(m)
 	case End:
@@ -130,7 +137,25 @@ func (r *Reader) take(m Message) error {
 	return nil
 }
 
+// begin wants the phases to go forward: the one in which the module under test
+// begins to own the guest comes once.
+func (r *Reader) begin(p Phase) error {
+	n := slices.Index(phases, p.Name) + 1
+	if n <= r.phase {
+		return fmt.Errorf("%w: phase %q after %q", ErrProtocol, p.Name, phases[r.phase-1])
+	}
+	r.phase = n
+	return nil
+}
+
+// ready tells whether the guest may have its job. What it says of the canary
+// then is the module's under test as well.
+func (r *Reader) ready() bool { return r.phase > slices.Index(phases, PhaseReady) }
+
 func (r *Reader) gather(d Data) error {
+	if d.Stream == StreamCanary && r.ready() {
+		return fmt.Errorf("%w: %s, after the job could be there", ErrProtocol, d.Stream)
+	}
 	if _, again := r.whole[d.Stream]; again {
 		return fmt.Errorf("%w: %s goes on after its end", ErrProtocol, d.Stream)
 	}
@@ -147,10 +172,13 @@ func (r *Reader) gather(d Data) error {
 }
 
 func (r *Reader) close(e End) error {
+	if e.Stream == StreamCanary && r.ready() {
+		return fmt.Errorf("%w: %s ends after the job could be there", ErrProtocol, e.Stream)
+	}
 	if _, again := r.whole[e.Stream]; again {
 		return fmt.Errorf("%w: %s ends twice", ErrProtocol, e.Stream)
 	}
-	var b []byte // a stream without data is empty, and whole
+	b := []byte{} // a stream without data is empty, and whole
 	if buf := r.open[e.Stream]; buf != nil {
 		b = buf.Bytes()
 	}

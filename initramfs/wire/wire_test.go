@@ -96,6 +96,7 @@ func frame(kind Kind, payload string) []byte {
 func TestWhatNoAgentSends(t *testing.T) {
 	hello := frame(KindHello, `{"version":1}`)
 	data := func(stream, b string) []byte { return frame(KindData, string(rune(len(stream)))+stream+b) }
+	ready := frame(KindPhase, `{"name":"ready"}`)
 	done := func(messages int) []byte { return frame(KindDone, fmt.Sprintf(`{"messages":%d}`, messages)) }
 	sumOfA := "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
 	for name, c := range map[string]struct {
@@ -121,6 +122,11 @@ func TestWhatNoAgentSends(t *testing.T) {
 		"stream shorter than said":  {[][]byte{hello, data(StreamLast, "a"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":2,"sha256":"`+sumOfA+`"}`), done(3)}, ErrCut},
 		"stream with another sum":   {[][]byte{hello, data(StreamLast, "b"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":1,"sha256":"`+sumOfA+`"}`), done(3)}, ErrCut},
 		"stream after its end":      {[][]byte{hello, data(StreamLast, "a"), frame(KindEnd, `{"stream":"kmemleak.txt","bytes":1,"sha256":"`+sumOfA+`"}`), data(StreamLast, "b")}, ErrProtocol},
+		"a phase that was over":     {[][]byte{hello, ready, frame(KindPhase, `{"name":"canary"}`)}, ErrProtocol},
+		"a second ready":            {[][]byte{hello, ready, ready}, ErrProtocol},
+		"a canary of the job's":     {[][]byte{hello, ready, frame(KindLoad, `{"module":"a","canary":true}`)}, ErrProtocol},
+		"a canary's log of the job": {[][]byte{hello, ready, data(StreamCanary, "a")}, ErrProtocol},
+		"an end of that":            {[][]byte{hello, ready, frame(KindEnd, `{"stream":"canary.txt"}`)}, ErrProtocol},
 		"done with an open stream":  {[][]byte{hello, data(StreamLast, "a"), done(2)}, ErrCut},
 		"done with a wrong count":   {[][]byte{hello, done(7)}, ErrCut},
 		"silence instead of a done": {[][]byte{hello}, ErrCut},

@@ -139,6 +139,26 @@ static int do_overlap(void)
 	return 0;
 }
 
+/* SLUB's own checks tell of it, and the kernel goes on. */
+static int do_free_twice(void)
+{
+	void *p = kmalloc(64, GFP_KERNEL);
+
+	kfree(p);
+	kfree(p);
+	return 0;
+}
+
+/* More than the kernel's log holds, too fine for the console. */
+static int do_chatter(void)
+{
+	int i;
+
+	for (i = 0; i < 20000; i++)
+		printk(KERN_DEBUG "wrong: %d\n", i);
+	return 0;
+}
+
 static struct timer_list loser;
 
 static void lose(struct timer_list *t)
@@ -255,6 +275,8 @@ static const struct way {
 	{ "eat", do_eat },
 	{ "many", do_many },
 	{ "lose", do_lose },
+	{ "free-twice", do_free_twice },
+	{ "chatter", do_chatter },
 	{ "overlap", do_overlap },
 	{ "trap", do_trap },
 	{ "panic-in-scan", do_panic_in_scan },
