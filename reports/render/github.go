@@ -61,14 +61,12 @@ var (
 func escapeData(s string) string     { return dataEscapes.Replace(s) }
 func escapeProperty(s string) string { return propertyEscapes.Replace(s) }
 
-// annotations of a report, errors first: new leaks, findings of walks, runs
+// annotations of a report, errors first: leaks that fail, findings of walks, runs
 // without a verdict, then warnings.
 func (v *view) annotations() []annotation {
 	var list []annotation
-	for _, g := range v.leaks {
-		if g.Status == reports.New {
-			list = append(list, v.leakAnnotation(g))
-		}
+	for _, g := range v.failing() {
+		list = append(list, v.leakAnnotation(g))
 	}
 	for _, run := range v.report.Runs {
 		for _, f := range troubles(run.Walk) {
@@ -86,6 +84,9 @@ func (v *view) annotations() []annotation {
 
 func (v *view) leakAnnotation(g group) annotation {
 	message := []string{amount(g.Leak), join(" ", g.scenario, "on "+g.where(4))}
+	if note := standing(g.Leak); note != "" {
+		message = append(message, note)
+	}
 	if note := walkNote(g.Walk); note != "" {
 		message = append(message, note)
 	}
@@ -113,12 +114,9 @@ func (v *view) findingAnnotation(run reports.Run, f reports.Finding) annotation 
 
 // gccLines are "leaky.c:42: error: memory leak in leak_in_probe [kmemgate]".
 func (v *view) gccLines(buf *bytes.Buffer) {
-	for i, g := range v.leaks {
-		if g.Status != reports.New {
-			return // they stand first
-		}
+	for i, g := range v.failing() {
 		if i == gccLines {
-			fmt.Fprintf(buf, "… and %s\n", plural(v.tally.leaks[reports.New]-i, "more leak"))
+			fmt.Fprintf(buf, "… and %s\n", plural(len(v.failing())-i, "more leak"))
 			return
 		}
 		at := place(v.opt.sourcePath(g.File, g.Module), g.Line)

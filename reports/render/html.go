@@ -53,6 +53,7 @@ type page struct {
 type pageStatus struct {
 	Status reports.Status
 	Count  int
+	Fails  bool // some of them
 }
 
 // pageLeak is one leak. Class names are made of our own words, never of the
@@ -65,6 +66,7 @@ type pageLeak struct {
 	Source, Frames                   []pageLine
 	Sites, Reproduce                 []string
 	Suppress                         string
+	Fails                            bool
 }
 
 type pageLine struct{ Class, Text string }
@@ -81,7 +83,8 @@ func writeHTML(buf *bytes.Buffer, v *view) error {
 	p.Columns, p.Rows = v.grid()
 	for _, s := range statuses {
 		if n := v.tally.leaks[s]; n > 0 {
-			p.Statuses = append(p.Statuses, pageStatus{s, n})
+			fails := slices.ContainsFunc(v.failing(), func(g group) bool { return g.Status == s })
+			p.Statuses = append(p.Statuses, pageStatus{s, n, fails})
 		}
 	}
 	for i, g := range v.leaks {
@@ -105,7 +108,7 @@ func class(word string) string {
 
 func (v *view) pageLeak(n int, g group) pageLeak {
 	l := pageLeak{
-		N: n, Status: class(string(g.Status)), Title: g.Title, Much: amount(g.Leak), Note: g.Note,
+		N: n, Fails: g.fails, Status: class(string(g.Status)), Title: g.Title, Much: amount(g.Leak), Note: g.Note,
 		At:    place(v.opt.sourcePath(g.File, g.Module), g.Line),
 		Seen:  join(", ", g.scenario, "on "+g.where(12), walkNote(g.Walk)) + ".",
 		Sites: v.siteWords(g.Leak),
@@ -127,12 +130,10 @@ func (v *view) pageLeak(n int, g group) pageLeak {
 		l.Record = strings.TrimRight(g.Records[0], "\n")
 		l.More = strings.TrimSpace(others(g.Leak))
 	}
-	if g.Status == reports.New {
+	if g.fails && g.Status != reports.Suppressed {
 		l.Suppress = suppression(g.Leak)
-		if cmd := g.runs[0].Reproduce; cmd != "" {
-			l.Reproduce = []string{cmd}
-		}
 	}
+	l.Reproduce = g.reproduce(8)
 	l.Find = findText(g, l)
 	return l
 }

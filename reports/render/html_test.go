@@ -16,7 +16,7 @@ var pageElements = "html head meta title link style body script a header p h1 h2
 	"svg rect text path circle figure details summary pre code input button output kbd dl dt dd footer"
 
 var pageAttributes = "lang charset http-equiv content name rel href class id aria-label aria-labelledby aria-live aria-pressed role tabindex scope hidden open title " +
-	"data-run data-runs data-find data-q data-status type placeholder autocomplete spellcheck " +
+	"data-run data-runs data-find data-q data-status data-fails type placeholder autocomplete spellcheck " +
 	"x y cx cy r d width height viewbox xmlns xmlns:xlink style"
 
 // checkHTML: no name becomes an element, an attribute, a script or a link.

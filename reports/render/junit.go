@@ -57,7 +57,7 @@ type junitOutput struct {
 }
 
 // writeJUnit writes a suite a run, and in it a case a leak: a new one fails, a
-// known one is skipped. A run without a verdict is an error, never a pass.
+// known one is skipped where it does not. A run without a verdict is an error, never a pass.
 func writeJUnit(buf *bytes.Buffer, v *view) error {
 	all := junitSuites{Name: "kmemgate"}
 	for _, run := range v.report.Runs {
@@ -80,7 +80,7 @@ func (v *view) junitSuite(run reports.Run) junitSuite {
 	s := junitSuite{Name: runName(run), Time: seconds(run.Timings), Timestamp: run.Started}
 	class := strings.ReplaceAll(join("/", run.Kernel, run.Arch, run.Scenario), ".", "_") // a dot is a package's
 	for _, l := range run.Leaks {
-		if c, ok := v.junitLeak(l); ok {
+		if c, ok := v.junitLeak(run, l); ok {
 			s.Cases = append(s.Cases, c)
 		}
 	}
@@ -135,12 +135,12 @@ func junitVerdict(run reports.Run, failures int) []junitCase {
 	return []junitCase{c}
 }
 
-func (v *view) junitLeak(l reports.Leak) (junitCase, bool) {
+func (v *view) junitLeak(run reports.Run, l reports.Leak) (junitCase, bool) {
 	c := junitCase{Name: l.Title, File: v.opt.sourcePath(l.File, l.Module), Line: max(l.Line, 0)}
-	switch l.Status {
-	case reports.New:
-		c.Failure = &junitOutcome{Message: amount(l), Type: "leak", Text: v.plainLeak(l)}
-	case reports.Known, reports.Suppressed:
+	switch {
+	case failing(&run, l):
+		c.Failure = &junitOutcome{Message: join(", ", amount(l), standing(l)), Type: "leak", Text: v.plainLeak(l)}
+	case l.Status == reports.Known, l.Status == reports.Suppressed:
 		c.Skipped = &junitOutcome{Message: join(": ", string(l.Status), l.Note)}
 	default:
 		return c, false

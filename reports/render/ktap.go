@@ -20,7 +20,7 @@ type ktapTest struct {
 }
 
 // writeKTAP writes KTAP version 1: kernel/arch, below it the scenarios, below
-// those the leaks. Known leaks are XFAIL; no verdict is an ERROR.
+// those the leaks. Known leaks are XFAIL where they do not fail; no verdict is an ERROR.
 func writeKTAP(buf *bytes.Buffer, v *view) error {
 	var kernels []ktapTest
 	for _, run := range v.report.Runs {
@@ -72,7 +72,7 @@ func (v *view) ktapRun(run reports.Run) ktapTest {
 		t.directive = ktapDirective("ERROR", runSummary(run))
 	}
 	for _, l := range run.Leaks {
-		if sub, ok := v.ktapLeak(l); ok {
+		if sub, ok := v.ktapLeak(run, l); ok {
 			t.sub = append(t.sub, sub)
 		}
 	}
@@ -83,11 +83,14 @@ func (v *view) ktapRun(run reports.Run) ktapTest {
 	return t
 }
 
-func (v *view) ktapLeak(l reports.Leak) (ktapTest, bool) {
+func (v *view) ktapLeak(run reports.Run, l reports.Leak) (ktapTest, bool) {
 	t := ktapTest{name: ktapName(l.Title), diag: append([]string{amount(l)}, strings.Split(v.plainLeak(l), "\n")...)}
-	switch l.Status {
-	case reports.New:
-	case reports.Known, reports.Suppressed:
+	switch {
+	case failing(&run, l):
+		if l.Status != reports.New {
+			t.diag = append([]string{standing(l)}, t.diag...)
+		}
+	case l.Status == reports.Known, l.Status == reports.Suppressed:
 		// As ksft_test_result_xfail prints it (tools/testing/selftests/kselftest.h).
 		t.ok, t.diag, t.directive = true, nil, ktapDirective("XFAIL", join(": ", string(l.Status), l.Note))
 	default:

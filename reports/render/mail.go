@@ -21,7 +21,7 @@ const (
 // subject, what was found, kernel, decoded stack, raw record, how to
 // reproduce. Nothing is ever sent; it is for a person to read and complete.
 func writeMail(buf *bytes.Buffer, v *view) error {
-	fresh := slices.DeleteFunc(slices.Clone(v.leaks), func(g group) bool { return g.Status != reports.New })
+	fresh := v.failing()
 	var found []trouble
 	for i := range v.report.Runs {
 		for _, f := range troubles(v.report.Runs[i].Walk) {
@@ -44,6 +44,8 @@ func writeMail(buf *bytes.Buffer, v *view) error {
 	}
 	for i, t := range found {
 		if i == mailLeaks {
+			m.prose(fmt.Sprintf("and %s, not shown here.", plural(len(found)-i, "more failing error path")))
+			m.linef("")
 			break
 		}
 		m.finding(t)
@@ -112,6 +114,9 @@ func (m *mail) leak(g group) {
 	m.linef("%s", strings.Repeat("=", min(len(g.Title), mailWidth)))
 	m.linef("")
 	m.field("Leaked", amount(g.Leak))
+	if g.Status != reports.New {
+		m.field("Status", standing(g.Leak))
+	}
 	m.field("Where", place(g.File, g.Line))
 	m.field("When", strings.TrimPrefix(walkNote(g.Walk), "when "))
 	m.kernel(g.runs)

@@ -30,10 +30,8 @@ func writeMarkdown(buf *bytes.Buffer, v *view) error {
 	m.add(fmt.Sprintf("### %s %s\n\n", emblem(v.report.Verdict), mdText(join(": ", "kmemgate", join(" — ", verdictWord(v.report.Verdict), v.headline())))))
 	m.runTable()
 	m.warningList()
-	for _, g := range v.leaks {
-		if g.Status == reports.New {
-			m.leak(g)
-		}
+	for _, g := range v.failing() {
+		m.leak(g)
 	}
 	m.walks()
 	m.otherLeaks()
@@ -105,6 +103,9 @@ func (m *markdown) leak(g group) {
 	fmt.Fprintf(&b, "<details><summary><b>%s</b> %s</summary>\n\n",
 		html.EscapeString(g.Title), html.EscapeString(join(": ", at, amount(g.Leak))))
 	b.WriteString("Seen in " + mdText(join(", ", g.scenario, "on "+g.where(8), walkNote(g.Walk))) + ".\n\n")
+	if note := standing(g.Leak); note != "" {
+		b.WriteString("**" + mdText(note) + "**\n\n")
+	}
 	if len(g.Source) > 0 {
 		b.WriteString(fence("c", excerpt(g.Leak)))
 	}
@@ -172,12 +173,8 @@ func (m *markdown) otherLeaks() {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "<details><summary>Leaks that do not count: %s</summary>\n\n| status | leak | where | how much | note |\n|---|---|---|---|---|\n", m.asides())
-	rows := 0
-	for _, g := range m.leaks {
-		if g.Status == reports.New {
-			continue
-		}
-		if rows++; rows > markdownRows {
+	for i, g := range m.aside() {
+		if i == markdownRows {
 			b.WriteString("| … | | | | |\n")
 			break
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	textDetailed = 25  // new leaks told in full; the rest get a line each
+	textDetailed = 25  // leaks told in full; the rest get a line each
 	textListed   = 200 // lines of leaks told in short
 )
 
@@ -94,14 +94,14 @@ func (t *textWriter) runs() {
 	}
 }
 
-// leakList tells the new leaks in full, the others in a line.
+// leakList tells the leaks that fail in full, the others in a line.
 func (t *textWriter) leakList() {
-	i := 0
-	for ; i < len(t.leaks) && i < textDetailed && t.leaks[i].Status == reports.New; i++ {
+	told := min(len(t.failing()), textDetailed)
+	for _, g := range t.leaks[:told] {
 		t.linef("")
-		t.leak(t.leaks[i])
+		t.leak(g)
 	}
-	rest := t.leaks[i:]
+	rest := t.leaks[told:]
 	if len(rest) == 0 {
 		return
 	}

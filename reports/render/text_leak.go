@@ -25,15 +25,17 @@ func (t *textWriter) leak(g group) {
 	t.linef("%s", title)
 	t.prose("  ", amount(g.Leak))
 	t.prose("  ", join(", ", g.scenario, "on "+g.where(6), walkNote(g.Walk)))
-	if g.Note != "" {
-		t.prose("  ", g.Note)
+	if note := standing(g.Leak); note != "" {
+		t.prose("  ", note)
 	}
 	t.source(g.Leak)
 	t.otherSites(g.Leak)
 	t.backtrace(g.Frames)
 	t.record(g.Leak)
-	t.linef("  %s", t.paint.dim("harmless? say so in kmemgate.yml, under suppress:"))
-	t.linef("    %s", suppression(g.Leak))
+	if g.Status != reports.Suppressed {
+		t.linef("  %s", t.paint.dim("harmless? say so in kmemgate.yml, under suppress:"))
+		t.linef("    %s", suppression(g.Leak))
+	}
 }
 
 // walkNote tells which failing allocations led to a leak.

@@ -24,14 +24,13 @@ type group struct {
 	reports.Leak
 	scenario string
 	runs     []*reports.Run
+	fails    bool // the gate, in one of the runs at least
 }
 
 // tally counts what a headline says; a group counts once.
 type tally struct {
 	leaks    map[reports.Status]int
 	runs     map[reports.Verdict]int
-	objects  int // of new leaks
-	bytes    int64
 	findings int // of walks, leaks apart: those are leaks already
 	warnings int
 }
@@ -73,12 +72,24 @@ func groupLeaks(runs []reports.Run) []group {
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b group) int {
-		return cmp.Or(cmp.Compare(rank(a.Status), rank(b.Status)), cmp.Compare(b.Bytes, a.Bytes))
+		return cmp.Or(first(a.fails, b.fails), cmp.Compare(rank(a.Status), rank(b.Status)), cmp.Compare(b.Bytes, a.Bytes))
 	})
 	return groups
 }
 
+// first puts what is before what is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
 func (g *group) add(run *reports.Run, leak reports.Leak) {
+	g.fails = g.fails || failing(run, leak)
 	if leak.Bytes > g.Bytes {
 		g.Leak = leak
 	}
@@ -91,10 +102,6 @@ func count(r reports.Report, leaks []group) tally {
 	t := tally{leaks: map[reports.Status]int{}, runs: map[reports.Verdict]int{}, warnings: len(r.Warnings)}
 	for _, g := range leaks {
 		t.leaks[g.Status]++
-		if g.Status == reports.New {
-			t.objects += g.Count
-			t.bytes += g.Bytes
-		}
 	}
 	for _, run := range r.Runs {
 		t.runs[run.Verdict]++
@@ -123,6 +130,16 @@ func (g group) where(most int) string {
 		names = append(names, join(" ", run.Kernel, run.Arch))
 	}
 	return strings.Join(names, ", ")
+}
+
+// reproduce are the lines that show a group again, at most most of them.
+func (g group) reproduce(most int) (lines []string) {
+	for _, run := range g.runs {
+		if run.Reproduce != "" && !slices.Contains(lines, run.Reproduce) && len(lines) < most {
+			lines = append(lines, run.Reproduce)
+		}
+	}
+	return lines
 }
 
 // name of a run: "6.12.117 x86_64 leaky".

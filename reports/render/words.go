@@ -88,14 +88,11 @@ func (v *view) headline() string {
 	t := v.tally
 	switch v.report.Verdict {
 	case reports.Leaks:
-		var parts []string
-		if n := t.leaks[reports.New]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s (%s, %s)", plural(n, "new leak"), plural(t.objects, "object"), size(t.bytes)))
-		}
+		walked := ""
 		if t.findings > 0 {
-			parts = append(parts, plural(t.findings, "failing error path"))
+			walked = plural(t.findings, "failing error path")
 		}
-		return join(", ", strings.Join(parts, ", "), v.undecided())
+		return join(", ", v.counted(), walked, v.undecided())
 	case reports.Clean:
 		return join(", ", "nothing new in "+plural(t.runs[reports.Clean], "run"), v.undecided())
 	case reports.None:
@@ -119,17 +116,6 @@ func (v *view) undecided() string {
 	return strings.Join(parts, ", ")
 }
 
-// asides are the leaks that do not count: "1 known, 1 suppressed".
-func (v *view) asides() string {
-	var parts []string
-	for _, s := range statuses[1:] {
-		if n := v.tally.leaks[s]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, s))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 // verdictWord is how a verdict is said to people.
 func verdictWord(v reports.Verdict) string {
 	if v == reports.None {
@@ -143,18 +129,22 @@ func runSummary(run reports.Run) string {
 	if run.Verdict == reports.None || run.Verdict == reports.Skipped {
 		return join(": ", run.Reason, strings.ReplaceAll(strings.TrimSpace(run.Detail), "\n", "; "))
 	}
-	fresh := 0
+	failed, asides := map[reports.Status]int{}, 0
 	for _, l := range run.Leaks {
-		if l.Status == reports.New {
-			fresh++
+		if failing(&run, l) {
+			failed[l.Status]++
+		} else {
+			asides++
 		}
 	}
 	var parts []string
-	if fresh > 0 {
-		parts = append(parts, plural(fresh, "new leak"))
+	for _, s := range statuses {
+		if n := failed[s]; n > 0 {
+			parts = append(parts, plural(n, string(s)+" leak"))
+		}
 	}
-	if n := len(run.Leaks) - fresh; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d not counted", n))
+	if asides > 0 {
+		parts = append(parts, fmt.Sprintf("%d not counted", asides))
 	}
 	if n := len(troubles(run.Walk)); n > 0 {
 		parts = append(parts, plural(n, "failing error path"))

@@ -25,6 +25,7 @@
     cells.forEach((c) => c.toggleAttribute("aria-current", c.dataset.run === run));
     runChip.hidden = !run;
   }
+  const fails = (e) => "fails" in e.dataset;
   function press(chip, on) { chip.ariaPressed = String(on); }
   function all() {
     q.value = ""; run = "";
@@ -64,7 +65,7 @@
     cells.forEach((c) => c.addEventListener("click", (e) => { e.preventDefault(); pick(c.dataset.run); }));
     for (const a of document.querySelectorAll("[data-find]"))
       a.addEventListener("click", (e) => { e.preventDefault(); q.value = a.dataset.find; apply(); $("#leaks").scrollIntoView(); });
-    if (chips.some((c) => c.dataset.status === "new")) chips.forEach((c) => press(c, c.dataset.status === "new"));
+    if (chips.some(fails)) chips.forEach((c) => press(c, fails(c))); // at first, what made the verdict
     apply();
   }
   document.addEventListener("keydown", (e) => {
@@ -92,10 +93,10 @@
     }
   }, true);
 
-  // On paper there is no unfolding: the new leaks are printed open.
+  // On paper there is no unfolding: the leaks that fail are printed open.
   const unfolded = [];
   addEventListener("beforeprint", () => {
-    const more = leaks.filter((d) => d.dataset.status === "new" && !d.hidden && !d.open).slice(0, 200);
+    const more = leaks.filter((d) => fails(d) && !d.hidden && !d.open).slice(0, 200);
     more.forEach((d) => { d.open = true; });
     unfolded.push(...more);
   });
