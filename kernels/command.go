@@ -150,7 +150,7 @@ func Quote(args []string) string {
 var tells = []*regexp.Regexp{
 	regexp.MustCompile(`No space left on device`),
 	regexp.MustCompile(`\berror: |ERROR: modpost|fatal error`),
-	regexp.MustCompile(`(?i)\berror\b.*:|undefined reference|No rule to make target|^E: `),
+	regexp.MustCompile(`(?i)\berror\b.*:|undefined reference|No rule to make target|^E: |does not look like a tar archive|^(xz|gzip|bzip2|zstd|/\*stdin\*\\ ): `),
 	regexp.MustCompile(`not found|No such file|[Cc]annot|\*\*\*`),
 }
 

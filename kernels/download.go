@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,7 +33,7 @@ func (d *downloader) toFile(ctx context.Context, address, sum, file string) erro
 	defer f.Close()
 	h := sha256.New()
 	if err := d.copy(ctx, address, io.MultiWriter(f, h)); err != nil {
-		return hostErr(err, "fetch %s", address)
+		return fetchErr(err, address)
 	}
 	if err := f.Close(); err != nil {
 		return hostErr(err, "fetch %s", address)
@@ -124,9 +125,41 @@ func (d *downloader) get(ctx context.Context, address string) (io.ReadCloser, in
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, 0, fmt.Errorf("the server says %s", resp.Status)
+		return nil, 0, &statusError{resp.StatusCode, resp.Status}
 	}
 	return resp.Body, resp.ContentLength, nil
+}
+
+// statusError is a server's answer that is no file.
+type statusError struct {
+	code int
+	text string // Example: 404 Not Found
+}
+
+func (e *statusError) Error() string { return "the server says " + e.text }
+
+// cureNetwork is what to do where no server can be reached.
+const cureNetwork = "connect this machine to the network, or name a source directory"
+
+// fetchErr tells what cures a download that failed: it is the disk, the address,
+// the network, or the moment.
+func fetchErr(err error, address string) error {
+	told := hostErr(err, "fetch %s", address)
+	var e *Error
+	var said *statusError
+	var network *net.OpError
+	if !errors.As(told, &e) || e.Cure != "" {
+		return told
+	}
+	switch {
+	case errors.As(err, &said) && said.code/100 == 4:
+		e.Cure = "correct the address"
+	case errors.As(err, &network):
+		e.Cure = cureNetwork
+	case errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &said):
+		e.Cure = "run it again, or name another mirror"
+	}
+	return told
 }
 
 // noDowngrade follows at most five redirects and none from https to http.

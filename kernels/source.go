@@ -37,13 +37,10 @@ type candidate struct {
 
 // provider is a place where sources of a version or series come from.
 type provider interface {
-	// find returns the newest source of a series, errUnknown if there is none.
+	// find returns the newest source of a series, an unknownError if there is none.
 	find(ctx context.Context, series version) (*candidate, error)
 	name() string
 }
-
-// errUnknown says that a provider was reached and has no such kernel.
-var errUnknown = errors.New("has none")
 
 // sourceInfo is source.json, beside the tree in its cache entry.
 type sourceInfo struct {
@@ -108,8 +105,7 @@ func (b *Builder) resolveVersion(ctx context.Context, name, series string, from 
 		b.logf("kernel %s: %s from the cache (%s)", name, s.version, s.origin)
 		return s, nil
 	}
-	var missed []string
-	known := false // somebody was reached and has no such kernel
+	var missed []miss
 	for _, p := range from {
 		c, err := p.find(ctx, want)
 		if err == nil {
@@ -119,18 +115,9 @@ func (b *Builder) resolveVersion(ctx context.Context, name, series string, from 
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("kernel %s: %w", name, ctx.Err())
 		}
-		known = known || errors.Is(err, errUnknown)
-		missed = append(missed, fmt.Sprintf("%s: %v", p.name(), err))
+		missed = append(missed, miss{p.name(), err})
 	}
-	return nil, notFound(name, missed, known)
-}
-
-func notFound(name string, missed []string, known bool) error {
-	err := fmt.Errorf("kernel %s: not in the cache, nor to be had (%s)", name, strings.Join(missed, "; "))
-	if known {
-		return &Error{Fault: FaultUsage, Err: err, Cure: "name another version, a tarball's URL with #sha256=…, or a directory"}
-	}
-	return &Error{Fault: FaultHost, Err: err, Cure: "connect this machine to the network, or name a source directory"}
+	return nil, notFound(name, want, missed)
 }
 
 // cachedSource is the newest source of a series in the cache, nil if none.

@@ -43,7 +43,8 @@ func (d *debian) find(ctx context.Context, series version) (*candidate, error) {
 		return nil, errors.New("no apt on this machine")
 	}
 	own := &apt{}
-	if c, err := d.newest(ctx, own, series); err != nil || c != nil {
+	none := &unknownError{series: series}
+	if c, err := d.newest(ctx, own, none); err != nil || c != nil {
 		return c, err
 	}
 	mirrors, err := own.mirrors(ctx)
@@ -55,22 +56,26 @@ func (d *debian) find(ctx context.Context, series version) (*candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c, err := d.newest(ctx, private, series); err != nil || c != nil {
+		if c, err := d.newest(ctx, private, none); err != nil || c != nil {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("%w of %s", errUnknown, series)
+	return nil, none
 }
 
-// newest returns the newest package of a series that apt knows, or nil.
-func (d *debian) newest(ctx context.Context, a *apt, series version) (*candidate, error) {
+// newest returns the newest package of a series that apt knows; or nil, and notes
+// the newest of all.
+func (d *debian) newest(ctx context.Context, a *apt, none *unknownError) (*candidate, error) {
 	packages, err := a.packages(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var best *debPackage
 	for _, p := range packages {
-		if p.upstream.in(series) && (best == nil || best.upstream.less(p.upstream)) {
+		if none.newest == nil || none.newest.less(p.upstream) {
+			none.newest = p.upstream
+		}
+		if p.upstream.in(none.series) && (best == nil || best.upstream.less(p.upstream)) {
 			best = &p
 		}
 	}

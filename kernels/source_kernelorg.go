@@ -3,7 +3,9 @@ package kernels
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"regexp"
 	"strings"
@@ -93,6 +95,10 @@ var sumLine = regexp.MustCompile(`(?m)^([0-9a-f]{64})  linux-([0-9.]+)\.tar\.xz\
 // version and lists them all: also series that releases.json has dropped.
 func (k *kernelOrg) withSum(ctx context.Context, newest, series version, dir string) (*candidate, error) {
 	text, err := k.b.downloader().text(ctx, dir+"sha256sums.asc", 8<<20)
+	var said *statusError
+	if errors.As(err, &said) && said.code == http.StatusNotFound { // no kernel has this first number
+		return nil, &unknownError{series: series, all: true}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +108,7 @@ func (k *kernelOrg) withSum(ctx context.Context, newest, series version, dir str
 		best = newestOf(sums, series)
 	}
 	if best == nil {
-		return nil, fmt.Errorf("%w of %s", errUnknown, series)
+		return nil, &unknownError{series: series, all: true}
 	}
 	sum := sums[best.String()]
 	address := dir + "linux-" + best.String() + ".tar.xz"

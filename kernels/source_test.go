@@ -108,14 +108,6 @@ func TestKernelOrgThatDoesNotAnswer(t *testing.T) {
 	require.ErrorContains(t, err, "no answer within 50ms")
 }
 
-func TestNotFound(t *testing.T) {
-	reached := notFound("9.99", []string{"kernel.org: has none of 9.99", "Debian: no apt"}, true)
-	require.True(t, IsUsage(reached), "an unknown kernel name")
-	offline := notFound("6.12", []string{"kernel.org: no answer within 10s"}, false)
-	require.False(t, IsUsage(offline))
-	require.ErrorContains(t, offline, "connect this machine to the network")
-}
-
 func TestTarballByURL(t *testing.T) {
 	content, sum := tarball(t, fakeKernel(t, t.TempDir(), "6.12.9"))
 	stop := make(chan struct{})

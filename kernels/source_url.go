@@ -2,11 +2,13 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -58,14 +60,29 @@ func (b *Builder) fetchTarball(ctx context.Context, address, sum, tree string) e
 // unpackTarball unpacks with tar(1), which knows every compression by its
 // first bytes and lets nothing out of the directory.
 func unpackTarball(ctx context.Context, file, tree string) error {
-	if err := runTar(ctx, &Command{Args: []string{"tar", "-xf", file, "--no-same-owner", "--strip-components=1", "-C", tree}}); err != nil {
+	name := strings.TrimSuffix(filepath.Base(file), ".part")
+	err := runTar(ctx, &Command{Args: []string{"tar", "-xf", file, "--no-same-owner", "--strip-components=1", "-C", tree}})
+	var tar *CommandError
+	switch {
+	case err != nil && notTarball.MatchString(err.Error()) && errors.As(err, &tar):
+		return &Error{Fault: FaultKernel, Err: fmt.Errorf("%s is no tarball: %s", name, tar.Telling), Cure: cureTarball}
+	case err != nil:
 		return err
 	}
 	if _, err := treeVersion(tree); err != nil {
-		return &Error{Fault: FaultKernel, Err: fmt.Errorf("%s is no kernel source: %w", filepath.Base(file), err)}
+		return &Error{Fault: FaultKernel, Err: fmt.Errorf("%s is no kernel source: %w", name, err), Cure: cureTarball}
 	}
 	return nil
 }
+
+// cureTarball is for a file that is what its sum says, but no kernel.
+const cureTarball = "name the address of a kernel's source, such as linux-6.12.30.tar.xz, with its own sum"
+
+// notTarball matches what tar, or what unpacks for it, says of another file.
+// Example: tar: This does not look like a tar archive
+// Example: gzip: stdin: not in gzip format
+// Example: xz: (stdin): Unexpected end of input
+var notTarball = regexp.MustCompile(`does not look like a tar archive|\(?stdin\)?: |/\*stdin\*`)
 
 // runTar runs tar and puts what goes wrong down to the disk or the tarball.
 func runTar(ctx context.Context, c *Command) error {
