@@ -1,9 +1,13 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
+
+	"github.com/kmemgate/kmemgate/reports"
 )
 
 // HostError is what the host lacks: no verdict on any guest, and no fault of
@@ -32,4 +36,17 @@ func hostError(cure string, format string, args ...any) error {
 		cure = cureSpace
 	}
 	return &HostError{Err: err, Cure: cure}
+}
+
+// lackOfCell is the outcome of a cell whose run failed for what the host lacks: a
+// QEMU for its architecture, memory for one guest more. What the others found is
+// not lost by that. It is nil where there is no such error, or where it concerns
+// them all: an interrupt, wrong usage, and a full disk, on which no evidence of
+// any cell can be kept.
+func lackOfCell(ctx context.Context, err error) *failure {
+	var host *HostError
+	if ctx.Err() != nil || !errors.As(err, &host) || host.Cure == cureSpace || errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	return &failure{reports.None, reports.ReasonHost, strings.TrimPrefix(err.Error(), "host: ")}
 }

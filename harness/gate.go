@@ -52,9 +52,9 @@ type Gate struct {
 }
 
 // Run gates the scenario on every kernel and architecture it names, and
-// writes the report. What goes wrong with one of them is a run without a
-// verdict in the report; the error is for what concerns all of them: wrong
-// usage, a full disk, an interrupt.
+// writes the report. What goes wrong with one of them (its QEMU is missing) is a
+// run without a verdict in the report, and the others keep theirs; the error is
+// for what concerns all of them: wrong usage, a full disk, an interrupt.
 func (g *Gate) Run(ctx context.Context, s *scenarios.Scenario) (*reports.Report, error) {
 	if err := os.MkdirAll(g.Out, 0o755); err != nil {
 		return nil, fmt.Errorf("output folder: %w", err)
@@ -232,6 +232,10 @@ func (g *Gate) config(s *scenarios.Scenario) ([]kconfig.Fragment, error) {
 func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	start := time.Now()
 	capture, dir, err := g.capture(ctx, c)
+	if lack := lackOfCell(ctx, err); lack != nil {
+		c.failure = lack
+		capture, dir, err = g.capture(ctx, c)
+	}
 	if err != nil {
 		return reports.Run{}, err
 	}
@@ -239,6 +243,9 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	// A driver that does not load and unload as it is has no error paths to walk.
 	if run.Verdict != reports.None && run.Verdict != reports.Skipped && walks(c.scenario) {
 		pieces, err := g.walkErrorPaths(ctx, c, dir)
+		if lack := lackOfCell(ctx, err); lack != nil {
+			pieces, err = append(pieces, reports.Run{Verdict: lack.verdict, Reason: lack.reason, Detail: lack.detail}), nil
+		}
 		if err != nil {
 			return run, err
 		}
