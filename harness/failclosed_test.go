@@ -117,7 +117,7 @@ var noVerdicts = []noVerdict{
 		reason: wire.ReasonCanaryGone, detail: "0 of the canary's 25"},
 
 	{name: "the module does not load", params: "init=refuse",
-		reason: wire.ReasonLoadFailed, detail: "ENODEV"},
+		reason: wire.ReasonLoadFailed, detail: "wrong: the firmware is not there, on purpose"},
 	{name: "the module does not unload", params: "init=hold",
 		reason: wire.ReasonUnloadFailed, detail: "its reference count is 1"},
 	{name: "the script fails", exercise: "false",

@@ -45,6 +45,8 @@ var badDrivers = []struct {
 	{"Makefile asks", map[string]string{"Makefile": "all:\n\t@read -p 'Go on? ' answer && test $$answer = y\n", "good.c": goodModule}, 3, "its Makefile asks, and nobody answers here"},
 	{"Makefile asks for ever", map[string]string{"Makefile": "all:\n\t@until test \"$$answer\" = y; do echo 'Go on? [y/n]'; read answer; done\n"}, 3, `printed "Go on? [y/n]" 1000 times: does it wait for an answer?`},
 	{"does not compile", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule + "int f(void) { return }\n"}, 3, "good.c:9:"},
+	{"another kernel's vermagic", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule + "MODULE_INFO(vermagic, \"5.4.0 SMP mod_unload \");\n"}, 3, "version magic '5.4.0 SMP mod_unload ' should be '"},
+	{"refuses to load", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": strings.Replace(goodModule, "return 0;", `pr_err("good: no firmware\n"); return -ENOENT;`, 1)}, 3, "good: no firmware"},
 	{"unresolvable symbol", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": strings.Replace(goodModule, "return 0;", "extern int nowhere_at_all(void); return nowhere_at_all();", 1)}, 3, "nowhere_at_all: this kernel's source has no such thing"},
 	{"named like the kernel's own", map[string]string{"Makefile": "obj-m := crc32.o\n", "crc32.c": goodModule}, 3, "module crc32 has the name of one that is built into kernel"},
 	{"script that never ends", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: sleep 100000\ntimeout: 5s\n"}, 3, "exercise"},
@@ -79,6 +81,20 @@ func TestBadDrivers(t *testing.T) {
 			require.Len(t, left, len(bad.files), "the driver's directory stays as it is")
 		})
 	}
+}
+
+// The compiler's message is told once, as it stands, and what make makes of it
+// not at all.
+func TestCompilerMessageOnce(t *testing.T) {
+	needGuest(t)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Makefile"), []byte("obj-m := good.o\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "good.c"), []byte(goodModule+"int f(void) { return }\n"), 0o644))
+	var said bytes.Buffer
+	status := Main([]string{"run", dir, "--out", filepath.Join(t.TempDir(), "out")}, nil, &said, &said)
+	require.Equal(t, exitNone, status, "%s", &said)
+	require.Equal(t, 1, strings.Count(said.String(), "good.c:9:22: error: expected expression"), "%s", &said)
+	require.NotContains(t, said.String(), "***")
 }
 
 // A Makefile and a C file are all that it takes.

@@ -72,8 +72,10 @@ static int do_warn(void)
 	return 0;
 }
 
+/* As drivers do that miss something: a reason in the log, and an error. */
 static int do_refuse(void)
 {
+	pr_err("wrong: the firmware is not there, on purpose\n");
 	return -ENODEV;
 }
 
