@@ -17,7 +17,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps test-deps build gate test test-all unit vm drivers soak scenarios test-actions test-readme test-faults mutate lint fuzz bench clean
+.PHONY: all deps test-deps build gate test test-all unit vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
 
 all: build
 
@@ -43,8 +43,8 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 test: test-deps build lint unit scenarios test-actions test-readme ## everything that CI runs
 	go test -count=1 -timeout 10m -v -run '^TestFaults(Red|Green)$$|^TestDocs$$' ./harness/faults
 
-test-all: test-deps build lint unit vm drivers test-actions test-readme test-faults ## every pair of kernel and architecture
-	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios
+test-all: test-deps build lint unit vm drivers test-actions test-readme test-faults test-planted ## every pair of kernel and architecture
+	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios -skip '$(PROVING)'
 
 # -short leaves out the tests of harness that boot VMs of their own; test-all runs them (vm).
 unit:
@@ -78,9 +78,21 @@ test-readme: ## README's session is what happens
 test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
 	go test -count=1 -timeout 30m -v ./harness/faults
 
-mutate: build ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
+# The tests that want scenarios to fail, not to pass: the next targets run them.
+PROVING := ^Test(PlantedFaults|MutatedScenarios)$$
+
+test-planted: build ## faults planted in the kernel's kmemleak turn red the scenarios that a list names, and no other
+	$(KMEMGATE) kernel build 6.12/x86_64
+	KMEMGATE_PAIRS=6.12/x86_64 $(TEST_VM) ./scenarios -run '^TestScenarios$$/././^boot-' # builds the kernels of their own
+	CI=true go test -timeout 120m -count=1 -v -run '^TestPlantedFaults$$' ./scenarios
+
+mutate: build mutate-scenarios ## each check taken out of a copy: its test must fail then; needs 6.12/x86_64
 	$(KMEMGATE) kernel build 6.12/x86_64
 	.ci/mutate
+
+mutate-scenarios: build ## each leak repaired, each clean driver broken in a copy: its scenario must fail then
+	$(KMEMGATE) kernel build 6.12/x86_64
+	CI=true go test -timeout 120m -count=1 -v -run '^TestMutatedScenarios$$' ./scenarios
 
 lint:
 	$(TOOL) golangci-lint run ./... ./.github/test
