@@ -3,8 +3,8 @@ SHELL := /bin/bash
 
 PACKAGES := bc binutils bison ccache cpio dpkg-dev flex gcc gcc-aarch64-linux-gnu git kmod libc6-dev libc6-dev-arm64-cross libelf-dev libssl-dev \
 	make patch qemu-system-arm qemu-system-x86 rsync util-linux xz-utils zstd
-# What only tests need: a browser of 290 MB for the HTML report, jq for the action.
-TEST_PACKAGES := chromium jq
+# What only tests need: a browser of 290 MB for the HTML report, a registry for kernels, jq for the action.
+TEST_PACKAGES := chromium docker-registry jq
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 TOOL     := go tool -modfile=.github/tools/go.mod
 KMEMGATE := bin/kmemgate

@@ -21,6 +21,7 @@ import (
 //	stripped/    the kernel's own modules without DWARF, for the guest
 //	kernel.json  kernelInfo
 //	seeded       where there was an earlier build to go on from: its key
+//	pulled.json  pulledInfo, where it came from a registry
 type kernelBuild struct {
 	b     *Builder
 	chain *toolchain
@@ -31,7 +32,8 @@ type kernelBuild struct {
 	want  kconfig.Fragment
 	key   string
 	dir   string // the cache entry
-
+	// pulled says that it came from a registry, and from another compiler.
+	pulled bool
 }
 
 // kernelInfo is kernel.json.
@@ -54,7 +56,7 @@ func (k *kernelBuild) complete() bool  { return readable(k.dir) }
 
 // kernel returns the finished kernel, building it first where it is missing.
 func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
-	dir, release, err := k.b.cache().entry(ctx, KindKernels, k.key, recipe{make: k.make, inPlace: true, doing: "builds it"})
+	dir, release, err := k.take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +68,14 @@ func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
 	kernel := k.b.kernelAt(dir, info)
 	kernel.Source, kernel.Spec = k.src.dir, k.spec
 	return kernel, nil
+}
+
+func (k *kernelBuild) take(ctx context.Context) (dir string, release func(), err error) {
+	if k.pulled {
+		release, err = k.usePulled(ctx)
+		return k.dir, release, err
+	}
+	return k.b.cache().entry(ctx, KindKernels, k.key, recipe{make: k.make, inPlace: true, doing: "builds it"})
 }
 
 // make builds in place: where a build was interrupted, make(1) goes on.

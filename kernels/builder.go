@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -40,7 +39,20 @@ type Builder struct {
 	mu    sync.Mutex
 	held  map[string]func() // the entries in use, by directory
 	known map[string]*Kernel
+	told  map[string]bool // what is said once
 	store *Cache
+}
+
+// first reports whether something is said for the first time.
+func (b *Builder) first(what string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told == nil {
+		b.told = map[string]bool{}
+	}
+	said := b.told[what]
+	b.told[what] = true
+	return !said
 }
 
 // Close lets go of the cache entries in use, which can be evicted from then on.
@@ -183,21 +195,24 @@ func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, 
 			Cure: "set XDG_CACHE_HOME to a plain path",
 		}
 	}
-	return &kernelBuild{b: b, chain: chain, src: src, spec: spec, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}, nil
+	k := &kernelBuild{b: b, chain: chain, src: src, spec: spec, arch: spec.Arch, tree: tree, want: want, key: key, dir: dir}
+	if !k.complete() {
+		k.takePulled()
+	}
+	return k, nil
 }
 
 // kernelKey is "6.12.117-x86_64-" and a sum over all that makes a kernel.
 func kernelKey(chain *toolchain, src *source, arch string, want kconfig.Fragment) string {
+	return keyOf(recipeVersion, src, arch, chain.version, chain.llvm, optionLines(want))
+}
+
+func keyOf(recipe string, src *source, arch, compiler string, llvm bool, options []string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%t\n", recipeVersion, src.key, arch, chain.version, chain.llvm)
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%t\n", recipe, src.key, arch, compiler, llvm)
 	if src.local {
 		fmt.Fprintln(h, src.dir) // module names in debug information, and make's own files
 	}
-	options := make([]string, len(want.Options))
-	for i, o := range want.Options {
-		options[i] = o.String()
-	}
-	sort.Strings(options) // the order says nothing
 	fmt.Fprintln(h, strings.Join(options, "\n"))
 	return fmt.Sprintf("%s-%s-%s", keySafe(src.version), arch, hex.EncodeToString(h.Sum(nil))[:12])
 }

@@ -56,6 +56,15 @@ func (b *Builder) kernelAt(dir string, info kernelInfo) *Kernel {
 // Path returns the kernel that spec asks for if it is built, and an error with
 // the command that builds it if not. It fetches and builds nothing.
 func (b *Builder) Path(ctx context.Context, spec Spec) (*Kernel, error) {
+	kb, err := b.built(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return kb.kernel(ctx)
+}
+
+// built is the finished build that spec asks for.
+func (b *Builder) built(ctx context.Context, spec Spec) (*kernelBuild, error) {
 	if err := CheckName(spec.Source); err != nil {
 		return nil, err
 	}
@@ -78,7 +87,7 @@ func (b *Builder) Path(ctx context.Context, spec Spec) (*Kernel, error) {
 	if !kb.complete() {
 		return nil, notBuilt(spec)
 	}
-	return kb.kernel(ctx)
+	return kb, nil
 }
 
 func notBuilt(spec Spec) error {

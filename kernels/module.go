@@ -106,6 +106,9 @@ func (m *moduleBuild) key(sum string) string {
 	h := sha256.New()
 	// The directory's name stands in the modules' debug information.
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q\n%q\n", moduleRecipe, m.k.Key, sum, m.root, m.dir, m.opts.MakeArgs)
+	if m.chain.version != m.k.Compiler { // a pulled kernel's; else the kernel's key has it
+		fmt.Fprintln(h, m.chain.version)
+	}
 	return keySafe("m-"+filepath.Base(m.dir)) + "-" + hex.EncodeToString(h.Sum(nil))[:20]
 }
 

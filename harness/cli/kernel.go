@@ -16,9 +16,9 @@ import (
 func newKernel() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kernel",
-		Short: "List, build and find the kernels that runs use",
+		Short: "List, build, find, push and pull the kernels that runs use",
 	}
-	c.AddCommand(newKernelList(), newKernelBuild(), newKernelPath())
+	c.AddCommand(newKernelList(), newKernelBuild(), newKernelPath(), newKernelPush(), newKernelPull())
 	return c
 }
 
