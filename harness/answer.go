@@ -92,7 +92,7 @@ func (a *answer) take(m wire.Message) {
 		a.tracked = &m.Objects
 	case wire.WalkStep:
 		a.walk = append(a.walk, reports.WalkStep{N: m.N, Injected: m.Injected, Errno: m.Errno,
-			PID: m.PID, Begin: m.Begin, End: m.End})
+			PID: m.PID, Begin: m.Begin, End: m.End, Filtered: m.Filtered, Stays: m.Stays})
 	case wire.Trouble:
 		if a.trouble == nil { // what follows the first trouble follows from it
 			a.trouble = &m

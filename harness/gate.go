@@ -181,6 +181,9 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 	if err != nil {
 		return c, err
 	}
+	if err := checkWalks(s); err != nil {
+		return c, err
+	}
 	if s.Build != "" { // before a kernel is built in vain
 		if err := kernels.CheckDriver(filepath.Join(s.Dir, s.Build)); err != nil {
 			return c, c.fail(ctx, reports.ReasonBuild, err)
@@ -241,7 +244,7 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	}
 	run := reports.Judge(capture, g.policy(c.scenario, c.known, dir))
 	// A driver that does not load and unload as it is has no error paths to walk.
-	if run.Verdict != reports.None && run.Verdict != reports.Skipped && walks(c.scenario) {
+	if run.Verdict != reports.None && run.Verdict != reports.Skipped && c.scenario.ErrorPaths.Wanted() {
 		pieces, err := g.walkErrorPaths(ctx, c, dir)
 		if lack := lackOfCell(ctx, err); lack != nil {
 			pieces, err = append(pieces, reports.Run{Verdict: lack.verdict, Reason: lack.reason, Detail: lack.detail}), nil
@@ -254,9 +257,6 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	g.status("%s %s %s: %s, %.1f s", run.Kernel, run.Arch, run.Scenario, run.Verdict, time.Since(start).Seconds())
 	return run, nil
 }
-
-// walks tells whether the scenario's error paths are to be walked.
-func walks(s *scenarios.Scenario) bool { return s.ErrorPaths != "" && s.ErrorPaths != "false" }
 
 func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, dir string) reports.Policy {
 	p := reports.Policy{

@@ -102,7 +102,7 @@ func (s *Sweep) kernel(ctx context.Context, state *sweepState, source, arch stri
 			return nil, err
 		}
 	}
-	if walks(s.Scenario) {
+	if s.Scenario.ErrorPaths.Wanted() {
 		if err := k.walkAll(ctx, plan.turns); err != nil {
 			return nil, err
 		}

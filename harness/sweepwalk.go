@@ -54,15 +54,23 @@ func (k *sweptKernel) turnCell(t turn) cell {
 // walkOne walks one module's error paths, in one guest at a time.
 func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run reports.Run) (reports.Run, error) {
 	c := k.turnCell(t)
-	dir := filepath.Join(k.Gate.folder(c), "walk")
-	w := &walk{gate: k.Gate, cell: c, start: start, dir: dir, next: 1, end: walkBound + 1}
-	if err := w.work(ctx); err != nil {
+	walks, err := c.walks()
+	if err != nil {
 		return run, err
+	}
+	dir := filepath.Join(k.Gate.folder(c), "walk")
+	var pieces []reports.Run
+	for _, w := range walks {
+		w.gate, w.start, w.dir = k.Gate, start, dir
+		if err := w.work(ctx); err != nil {
+			return run, err
+		}
+		pieces = append(pieces, w.runs...)
 	}
 	if ctx.Err() != nil {
 		return run, ctx.Err()
 	}
-	run = reports.MergeWalk(run, w.judged())
+	run = reports.MergeWalk(run, pieces)
 	if run.Walk != nil && len(run.Walk.Findings) == 0 && run.Verdict != reports.None {
 		if err := os.RemoveAll(dir); err != nil { // nothing that anybody would read
 			return run, hostError("", "sweep: %w", err)

@@ -1,19 +1,18 @@
 package harness
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kmemgate/kmemgate/initramfs"
 	"github.com/kmemgate/kmemgate/initramfs/wire"
+	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
 )
 
 const (
@@ -26,31 +25,33 @@ const (
 	walkBound = 1000
 )
 
-// walk repeats the load of a driver with its first, second, third … allocation
-// failing, cut into pieces that clones walk side by side. A step that its guest
-// does not survive is a finding, and the walk goes on behind it in a new guest.
+// walk repeats a load, or the script, with its first, second, third …
+// allocation failing, cut into pieces that clones walk side by side. A step that
+// its guest does not survive is a finding, and the walk goes on behind it in a
+// new guest.
 type walk struct {
 	gate  *Gate
 	cell  cell
 	start startFunc
-	dir   string // evidence of the pieces, each in a folder FROM-TO
+	job   guestJob // of the whole of it; each guest gets its From and To
+	dir   string   // evidence of the pieces, each in a folder FROM-TO
+	data  reports.WalkData
+
+	// What tests play; nil means the methods guest and judge.
+	walker func(ctx context.Context, from, to int) (*reports.Capture, error)
+	judger func(*reports.Capture) reports.Run
 
 	mu   sync.Mutex
-	next int // the first step that nobody has taken yet
-	end  int // the first step that meets no fault; walkBound+1 until it is known
-	runs []walkedPiece
-}
-
-// walkedPiece is the judgement of the steps that one guest walked.
-type walkedPiece struct {
-	from int
-	run  reports.Run
+	next int  // the first step that nobody has taken yet
+	end  int  // the first step that meets no fault; walkBound+1 until it is known
+	lost bool // a piece came to no verdict: no need to walk on
+	runs []reports.Run
 }
 
 // startFunc starts a guest with a job and gathers its answer.
 type startFunc func(context.Context, []byte, RunOptions) (*reports.Capture, error)
 
-// walkErrorPaths walks the cell's load and returns the judged pieces.
+// walkErrorPaths walks what the scenario asks for and returns the judged pieces.
 func (g *Gate) walkErrorPaths(ctx context.Context, c cell, dir string) ([]reports.Run, error) {
 	m, err := g.machine(ctx, c)
 	if err != nil {
@@ -60,25 +61,90 @@ func (g *Gate) walkErrorPaths(ctx context.Context, c cell, dir string) ([]report
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{gate: g, cell: c, start: start, dir: filepath.Join(dir, "walk"), next: 1, end: walkBound + 1}
-	group, ctx := errgroup.WithContext(ctx)
-	for range g.jobs() {
-		group.Go(func() error { return w.work(ctx) })
+	walks, err := c.walks()
+	if err != nil {
+		return nil, err
 	}
-	err = group.Wait()
-	return w.judged(), err
-}
-
-// judged are the pieces that lie before the walk's end: another clone may have
-// begun one behind it before the end was known.
-func (w *walk) judged() []reports.Run {
 	var runs []reports.Run
-	for _, p := range w.runs {
-		if p.from <= w.end {
-			runs = append(runs, p.run)
+	for _, w := range walks {
+		w.gate, w.start, w.dir = g, start, filepath.Join(dir, "walk", w.dir)
+		pieces, err := w.all(ctx)
+		if runs = append(runs, pieces...); err != nil {
+			return runs, err
 		}
 	}
-	return runs
+	return runs, nil
+}
+
+// checkWalks tells of wrong usage before anything is built.
+func checkWalks(s *scenarios.Scenario) error {
+	want, err := s.ErrorPaths.Parse()
+	switch {
+	case err != nil:
+		return Usagef("error paths: %w", err)
+	case want.Exercise && s.Exercise == "":
+		return Usagef("error paths: exercise is to be walked, and %s has none (say exercise: in kmemgate.yml)", s.Name)
+	}
+	return nil
+}
+
+// walks are the walks that the scenario asks for: the load of each module under
+// test, and the script.
+func (c cell) walks() ([]*walk, error) {
+	want, err := c.scenario.ErrorPaths.Parse()
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	whole, _, err := c.jobs()
+	if err != nil {
+		return nil, err
+	}
+	from, to := detectorCode(c.kernel)
+	whole.Walk = &wire.Walk{All: want.All, DetectorStart: from, DetectorEnd: to}
+	whole.Cycles = 0
+	var list []*walk
+	add := func(job guestJob, module, dir string) {
+		w := &walk{cell: c, job: job, dir: dir, next: 1, end: walkBound + 1}
+		w.data = reports.WalkData{Module: module, All: want.All, Only: want.Only > 0}
+		if want.Only > 0 {
+			w.next, w.end = want.Only, want.Only+1
+		}
+		list = append(list, w)
+	}
+	for i, m := range whole.Modules {
+		if want.Load && m.UnderTest {
+			job := whole
+			job.Exercise, job.Modules = "", whole.Modules[:i+1]
+			add(job, m.Name, m.Name)
+		}
+	}
+	if want.Exercise {
+		job := whole
+		walk := *whole.Walk
+		job.Walk, walk.Exercise = &walk, true
+		add(job, "", "exercise")
+	}
+	return list, nil
+}
+
+// detectorCode is where kmemleak makes its records, in a kernel that lies where
+// it was linked to (nokaslr); zero where its map does not say.
+func detectorCode(k *kernels.Kernel) (start, end uint64) {
+	start, end, err := kernels.TextRange(k, "__alloc_object", "mem_pool_alloc", "create_object", "__create_object", "__link_object")
+	if err != nil {
+		return 0, 0
+	}
+	return start, end
+}
+
+// all walks every piece.
+func (w *walk) all(ctx context.Context) ([]reports.Run, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	for range w.gate.jobs() {
+		group.Go(func() error { return w.work(ctx) })
+	}
+	err := group.Wait()
+	return w.runs, err
 }
 
 // work walks piece after piece until there is none left.
@@ -97,11 +163,14 @@ func (w *walk) work(ctx context.Context) error {
 func (w *walk) take() (from, to int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.next >= w.end {
+	if w.lost || w.next >= w.end {
 		return 0, 0, false
 	}
 	from = w.next
 	to = min(from+walkPiece-1, walkBound)
+	if w.data.Only {
+		to = from
+	}
 	w.next = to + 1
 	return from, to, true
 }
@@ -113,124 +182,83 @@ func (w *walk) piece(ctx context.Context, from, to int) error {
 	if from > to {
 		return nil
 	}
-	capture, err := w.guest(ctx, from, to)
+	walk := w.guest
+	if w.walker != nil {
+		walk = w.walker
+	}
+	capture, err := walk(ctx, from, to)
 	if err != nil {
 		return err
 	}
-	deadly, died := lastStep(capture)
-	if !died {
-		w.keep(capture, from)
-		return nil
+	last, ok := lastStep(capture)
+	switch {
+	case ok && last.Died != "":
+		capture.Walk.From, capture.Walk.To, capture.Walk.Steps = last.N, last.N, []reports.WalkStep{last}
+		w.keep(capture)
+		if err := w.piece(ctx, from, last.N-1); err != nil {
+			return err
+		}
+		return w.piece(ctx, last.N+1, to)
+	case ok && last.Stays && last.Injected:
+		w.keep(capture)
+		return w.piece(ctx, last.N+1, to)
 	}
-	capture.Walk.Steps = []reports.WalkStep{deadly}
-	w.keep(capture, deadly.N)
-	if err := w.piece(ctx, from, deadly.N-1); err != nil {
-		return err
-	}
-	return w.piece(ctx, deadly.N+1, to)
+	w.keep(capture)
+	return nil
 }
 
-// lastStep is the last step of a guest, and whether the guest died of it.
+// lastStep is the last step of a guest, if there is any.
 func lastStep(c *reports.Capture) (reports.WalkStep, bool) {
 	if len(c.Walk.Steps) == 0 {
 		return reports.WalkStep{}, false
 	}
-	s := c.Walk.Steps[len(c.Walk.Steps)-1]
-	return s, s.Died != ""
+	return c.Walk.Steps[len(c.Walk.Steps)-1], true
 }
 
 // guest walks steps in one guest, as far as it gets.
 func (w *walk) guest(ctx context.Context, from, to int) (*reports.Capture, error) {
-	job, _, err := w.cell.jobs()
-	if err != nil {
-		return nil, err
-	}
-	job.Exercise, job.Cycles, job.KeepLoaded = "", 0, false
-	job.Walk = &wire.Walk{From: from, To: to, All: w.cell.scenario.ErrorPaths == "all"}
-	region, err := initramfs.JobRegion(job.Job, job.files)
+	job := w.job.Job
+	steps := *job.Walk
+	job.Walk, steps.From, steps.To = &steps, from, to
+	region, err := initramfs.JobRegion(job, w.job.files)
 	if err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(w.dir, fmt.Sprintf("%d-%d", from, to))
-	w.gate.status("%s %s %s: failing allocations %d to %d", w.cell.kernel.Release, w.cell.arch, w.cell.scenario.Name, from, to)
+	w.gate.status("%s %s %s: failing allocations %d to %d of %s", w.cell.kernel.Release, w.cell.arch, w.cell.scenario.Name, from, to, filepath.Base(w.dir))
 	capture, err := w.start(ctx, region, RunOptions{Timeout: w.cell.scenario.Timeout, OutDir: dir, Console: w.gate.Console})
 	if err != nil {
 		return nil, err
 	}
-	splitSteps(capture)
+	data := w.data
+	data.From, data.To = from, to
+	splitSteps(capture, data)
 	if err := w.cell.keepInputs(dir, guestJob{}); err != nil {
 		return nil, err
 	}
 	return capture, w.gate.describe(ctx, w.cell, capture, dir)
 }
 
-// keep judges a guest's steps, and learns from them where the walk ends.
-func (w *walk) keep(c *reports.Capture, from int) {
-	run := reports.Judge(c, w.gate.policy(w.cell.scenario, w.cell.known, c.Dir))
+// keep judges a guest's steps, and learns from them where the walk ends: only a
+// step that was made, and met no fault, can tell.
+func (w *walk) keep(c *reports.Capture) {
+	judge := w.judge
+	if w.judger != nil {
+		judge = w.judger
+	}
+	run := judge(c)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.runs = append(w.runs, walkedPiece{from, run})
-	s, died := lastStep(c)
-	if !died && !s.Injected { // met no fault, or the guest never walked
-		w.end = min(w.end, max(s.N, 1))
-	}
-}
-
-// stepMark is what the agent writes into the kernel's log around each step.
-var stepMark = regexp.MustCompile(`(?m)^.*kmemgate: walk step (\d+) (begins|ends)\r?$`)
-
-// splitSteps gives each step its part of the kernel's log. The step that the
-// guest did not survive is in the log only: its Walk message never came.
-// Nothing after an oops counts, so what follows one is cut off.
-func splitSteps(c *reports.Capture) {
-	if c.Walk == nil {
-		c.Walk = &reports.WalkData{}
-	}
-	log := c.Dmesg
-	if len(log) == 0 {
-		log = c.Console
-	}
-	known := map[int]reports.WalkStep{}
-	for _, s := range c.Walk.Steps {
-		known[s.N] = s
-	}
-	c.Walk.Steps = nil
-	marks := stepMark.FindAllSubmatchIndex(log, -1)
-	for i, m := range marks {
-		if string(log[m[4]:m[5]]) != "begins" {
-			continue
-		}
-		end := len(log)
-		if i+1 < len(marks) {
-			end = marks[i+1][0]
-		}
-		n, err := strconv.Atoi(string(log[m[2]:m[3]]))
-		if err != nil {
-			continue // more digits than any n has: not our agent's mark
-		}
-		step, said := known[n]
-		step.N, step.Dmesg = n, string(bytes.TrimSpace(log[m[1]:end]))
-		if died := diedOf(c, step, said, i+1 >= len(marks)); died != "" {
-			step.Died, step.Injected = died, true
-			c.Walk.Steps = append(c.Walk.Steps, step)
-			c.Reason, c.Detail = "", "" // the step's finding says it
-			return
-		}
-		if said {
-			c.Walk.Steps = append(c.Walk.Steps, step)
-		}
-	}
-}
-
-// diedOf tells how a step brought its guest down, if it did.
-func diedOf(c *reports.Capture, s reports.WalkStep, said, last bool) string {
+	w.runs = append(w.runs, run)
+	last, ok := lastStep(c)
 	switch {
-	case c.Reason == reports.ReasonPanic && last:
-		return reports.ReasonPanic
-	case reports.Oopsed([]byte(s.Dmesg)):
-		return reports.ReasonOops
-	case last && !said && (c.Reason == reports.ReasonHang || c.Reason == wire.ReasonLoadHang):
-		return reports.ReasonHang
+	case run.Verdict == reports.None:
+		w.lost = true
+	case ok && !last.Injected:
+		w.end = min(w.end, last.N)
 	}
-	return ""
+}
+
+func (w *walk) judge(c *reports.Capture) reports.Run {
+	return reports.Judge(c, w.gate.policy(w.cell.scenario, w.cell.known, c.Dir))
 }

@@ -136,8 +136,18 @@ type Scan struct {
 	Seconds float64 `json:"seconds"` // of guest time
 }
 
-// WalkData is the raw outcome of a walk of error paths.
+// WalkData is the raw outcome of a walk of error paths, or of a piece of one.
 type WalkData struct {
+	// Module is the one whose load was walked; empty where the script was.
+	Module string `json:"module,omitempty"`
+	// All says that what others allocate was to be failed as well.
+	All bool `json:"all,omitempty"`
+	// Only says that one step alone was asked for.
+	Only bool `json:"only,omitempty"`
+	// From and To are the steps that were asked for. Fewer are enough where one
+	// met no fault or is the last that its guest can do.
+	From  int        `json:"from,omitempty"`
+	To    int        `json:"to,omitempty"`
 	Steps []WalkStep `json:"steps"`
 }
 
@@ -149,7 +159,13 @@ type WalkStep struct {
 	PID      int    `json:"pid"`
 	Begin    uint64 `json:"begin"`
 	End      uint64 `json:"end"`
-	// Died is "oops", "panic" or "hang" where the guest did not survive.
+	// Filtered says that the kernel counted only allocations with a module's
+	// code on their stack; where not, the stack in the log tells.
+	Filtered bool `json:"filtered,omitempty"`
+	// Stays says that the module was left loaded, as the job wanted it.
+	Stays bool `json:"stays,omitempty"`
+	// Died is "oops", "panic", "hang" or "stuck" (the module cannot be unloaded
+	// any more) where the guest cannot do another step.
 	Died  string `json:"died,omitempty"`
 	Dmesg string `json:"dmesg,omitempty"` // what the kernel said of this step
 }

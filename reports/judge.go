@@ -83,6 +83,8 @@ func (j *judge) verdict() {
 	case j.c.Reason != "":
 		j.none(j.because(trouble))
 	case !j.survived(trouble):
+	case j.c.Walk != nil && j.c.Walk.unwalked() != "":
+		j.none(ReasonIncomplete, j.c.Walk.unwalked())
 	default:
 		j.judgeReads(trouble)
 	}

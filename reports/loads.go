@@ -86,18 +86,13 @@ func exercisedLoads(c *Capture, blocks []sectionBlock) []Load {
 	return out
 }
 
-// walkLoads makes loads of a walk's steps: each loads the last module under
-// test, and most are refused.
+// walkLoads makes loads of a walk's steps, most of which are refused. A walk of
+// the script tells of its loads like any run.
 func walkLoads(c *Capture) []Load {
-	if c.Walk == nil {
+	if c.Walk == nil || c.Walk.Module == "" {
 		return nil
 	}
-	module := ""
-	for _, m := range c.Modules {
-		if m.UnderTest {
-			module = m.Name
-		}
-	}
+	module := c.Walk.Module
 	var out []Load
 	for _, s := range c.Walk.Steps {
 		l := Load{Module: module, UnderTest: true, PID: s.PID, Errno: s.Errno, Begin: s.Begin, End: s.End}

@@ -178,41 +178,64 @@ type CycleResult struct {
 
 // WalkResult is the walk of a driver's error paths.
 type WalkResult struct {
-	Allocations int       `json:"allocations"` // that a load makes
+	Allocations int       `json:"allocations"` // that the load makes, and the script where it was walked
 	Failed      int       `json:"failed"`      // of them, once each
 	Findings    []Finding `json:"findings"`
 	// Bounded says that the walk was cut at its bound.
 	Bounded bool `json:"bounded,omitempty"`
+	// Only is the one allocation that was to fail, where one was asked for.
+	Only int `json:"only,omitempty"`
+
+	part  walkPart // what the piece is of
+	steps []walkedStep
 }
 
 // Finding is what one failed allocation brought about.
 type Finding struct {
-	N         int     `json:"n"`
-	Kind      string  `json:"kind"` // "leak", "oops", "panic", "hang" or "warn"
+	N    int    `json:"n"`
+	Of   string `json:"of,omitempty"` // what the allocation is of, where several things were walked: "the load of foo", "exercise"
+	Kind string `json:"kind"`         // "leak", "oops", "panic", "hang", "stuck" or "warn"
+	// Outcome is how the load ended: "ENOMEM", or "loaded all the same"; of a
+	// script "exit 1", or "succeeded all the same". Empty: it did not end.
+	Outcome string `json:"outcome,omitempty"`
+
+	// Where the allocation was made: the first line of the driver's own.
+	Function string `json:"function,omitempty"`
+	Module   string `json:"module,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	// Path is the driver's error path in its source: from that line to the way
+	// out, and what stands at the label that a goto leads to.
+	Path []SourceLine `json:"path,omitempty"`
+
 	Stack     []Frame `json:"stack,omitempty"`
 	Signature string  `json:"signature,omitempty"` // of the leak
 	Text      string  `json:"text,omitempty"`      // what the kernel said
+	// Alone walks this one step again.
+	Alone string `json:"alone,omitempty"`
 }
 
 // The reasons for a run without a verdict that only the host can see; the
 // guest's own are handed on as they are (package wire).
 const (
-	ReasonPanic         = "panic"          // the guest's kernel panicked
-	ReasonHang          = "hang"           // the guest never said done
-	ReasonQEMU          = "qemu-died"      // QEMU ended or was killed
-	ReasonAgentDied     = "agent-died"     // PID 1 ended
-	ReasonCut           = "answer-cut"     // a stream is shorter than it claims
-	ReasonProtocol      = "protocol"       // the guest sent what no agent sends
-	ReasonFlood         = "flood"          // the guest sent more than it may
-	ReasonCanary        = "canary-missing" // not whole in the read that decides
-	ReasonDetectorDied  = "detector-died"  // dmesg says that kmemleak gave up
-	ReasonLogLost       = "log-lost"       // dmesg is not whole
-	ReasonOops          = "oops"           // dmesg holds an oops
-	ReasonWarn          = "warn"           // dmesg holds a warning
-	ReasonBuild         = "build-failed"   // a module did not build
-	ReasonKernel        = "kernel-failed"  // the kernel did not build
-	ReasonParse         = "unreadable"     // a record that the parser does not know
-	ReasonNothingProbed = "nothing-probed" // --require-probe, and no device was bound
-	ReasonInterrupted   = "interrupted"    // the user ended it
-	ReasonHost          = "host"           // the host lacked something
+	ReasonPanic         = "panic"           // the guest's kernel panicked
+	ReasonHang          = "hang"            // the guest never said done
+	ReasonQEMU          = "qemu-died"       // QEMU ended or was killed
+	ReasonAgentDied     = "agent-died"      // PID 1 ended
+	ReasonCut           = "answer-cut"      // a stream is shorter than it claims
+	ReasonProtocol      = "protocol"        // the guest sent what no agent sends
+	ReasonFlood         = "flood"           // the guest sent more than it may
+	ReasonCanary        = "canary-missing"  // not whole in the read that decides
+	ReasonDetectorDied  = "detector-died"   // dmesg says that kmemleak gave up
+	ReasonLogLost       = "log-lost"        // dmesg is not whole
+	ReasonOops          = "oops"            // dmesg holds an oops
+	ReasonWarn          = "warn"            // dmesg holds a warning
+	ReasonBuild         = "build-failed"    // a module did not build
+	ReasonKernel        = "kernel-failed"   // the kernel did not build
+	ReasonParse         = "unreadable"      // a record that the parser does not know
+	ReasonNothingProbed = "nothing-probed"  // --require-probe, and no device was bound
+	ReasonStuck         = "stuck"           // of a step of a walk: the module cannot be unloaded any more
+	ReasonIncomplete    = "walk-incomplete" // not every allocation of a walk was made to fail
+	ReasonInterrupted   = "interrupted"     // the user ended it
+	ReasonHost          = "host"            // the host lacked something
 )

@@ -1,33 +1,168 @@
 package reports
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
 
+// walkPart is what a walk is of: a module's load, or the script.
+type walkPart struct {
+	module string // empty: the script
+	only   bool
+}
+
+func (p walkPart) String() string {
+	if p.module == "" {
+		return "exercise"
+	}
+	return "the load of " + p.module
+}
+
+// walkedStep is what counts of a step.
+type walkedStep struct {
+	n        int
+	injected bool
+	own      bool // the module's own allocation, or all are wanted
+}
+
 // walkFindings turns the steps of a walk into its result: what killed or shook
 // the guest. Leaks follow when the orphans are known (walkLeaks).
 func (j *judge) walkFindings() {
-	if j.c.Walk == nil {
+	data := j.c.Walk
+	if data == nil {
 		return
 	}
-	w := &WalkResult{Findings: []Finding{}}
-	for _, s := range j.c.Walk.Steps {
-		w.Allocations = max(w.Allocations, s.N)
-		if !s.Injected {
-			w.Allocations = max(0, s.N-1) // this one met no fault: there are no more
-			continue
-		}
-		w.Failed++
-		if kind, text := s.outcome(); kind != "" && (kind != "warn" || !j.p.AllowWarn) {
-			w.Findings = append(w.Findings, Finding{N: s.N, Kind: kind, Stack: j.faultStack(s), Text: text})
+	w := &WalkResult{Findings: []Finding{}, part: walkPart{data.Module, data.Only}}
+	if data.Only {
+		w.Only = data.From
+	}
+	for _, s := range data.Steps {
+		w.steps = append(w.steps, walkedStep{s.N, s.Injected, j.counts(s)})
+		if kind, text := s.outcome(); kind != "" && j.tells(s) && (kind != ReasonWarn || !j.p.AllowWarn) {
+			f := j.finding(s, kind)
+			f.Text = text
+			w.Findings = append(w.Findings, f)
 		}
 	}
-	if n := len(j.c.Walk.Steps); n > 0 {
-		last := j.c.Walk.Steps[n-1]
-		w.Bounded = last.Injected && last.Died == ""
-	}
+	w.count(w.steps)
 	j.run.Walk = w
+}
+
+// count sums the steps up. Those behind the first that met no fault do not
+// count: another clone may have begun there before that was known.
+func (w *WalkResult) count(steps []walkedStep) {
+	end, last := 0, 0
+	for _, s := range steps {
+		if last = max(last, s.n); !s.injected && (end == 0 || s.n < end) {
+			end = s.n
+		}
+	}
+	made := map[int]walkedStep{}
+	for _, s := range steps {
+		if s.injected && (end == 0 || s.n < end) {
+			made[s.n] = s
+		}
+	}
+	for n := range made {
+		if made[n].own {
+			w.Failed++
+		}
+	}
+	switch {
+	case w.part.only:
+		w.Allocations = len(made)
+		return
+	case end > 0:
+		last = end - 1
+	}
+	w.Bounded = end == 0
+	w.Allocations = last - len(made) + w.Failed // those that nobody tried may be the module's
+}
+
+// unwalked says which step of a piece was asked for and never made; it is empty
+// where the piece is whole.
+func (d *WalkData) unwalked() string {
+	next := d.From
+	for _, s := range d.Steps {
+		if s.N != next {
+			break
+		}
+		if next++; !s.Injected || s.Died != "" || s.Stays {
+			return ""
+		}
+	}
+	if next > d.To {
+		return ""
+	}
+	return fmt.Sprintf("allocations %d to %d were to fail, one by one, and the guest told of none from %d on", d.From, d.To, next)
+}
+
+// counts tells whether a step's allocation is one of those to be walked: the
+// module's own, unless all are wanted. Where the kernel did not filter and
+// printed no stack (__GFP_NOWARN), it cannot be told and does not count.
+func (j *judge) counts(s WalkStep) bool {
+	frames := faultFrames(s.Dmesg)
+	return j.c.Walk.All || !s.Injected || s.Filtered && len(frames) == 0 || j.own(frames)
+}
+
+// tells tells whether what came of a step is told: all of it but what other
+// people's allocations did.
+func (j *judge) tells(s WalkStep) bool {
+	return s.Injected && (j.counts(s) || len(faultFrames(s.Dmesg)) == 0)
+}
+
+// own tells whether a module under test made an allocation. kmemleak's record of
+// it is made with the module on the stack as well, and is none.
+func (j *judge) own(frames []RawFrame) bool {
+	return slices.ContainsFunc(frames, func(f RawFrame) bool { return j.underTest[f.Module] }) &&
+		!slices.ContainsFunc(frames, func(f RawFrame) bool { return f.Module == "" && strings.HasPrefix(f.Symbol, "kmemleak_") })
+}
+
+// finding tells of a step, without what became of it.
+func (j *judge) finding(s WalkStep, kind string) Finding {
+	f := Finding{N: s.N, Kind: kind, Outcome: j.ended(s), Stack: j.faultStack(s), Alone: j.alone(s.N)}
+	if blamed := blame(f.Stack, j.underTest); len(blamed) > 0 {
+		at := blamed[0]
+		f.Function, f.Module, f.File, f.Line = baseName(at.Function), at.Module, at.File, at.Line
+		f.Path = j.src.errorPath(f.File, f.Line)
+	}
+	return f
+}
+
+// ended is how the load or the script of a step ended.
+func (j *judge) ended(s WalkStep) string {
+	switch {
+	case s.Died != "" && s.Died != ReasonStuck:
+		return ""
+	case s.Errno != "":
+		return s.Errno
+	case j.c.Walk.Module == "":
+		return "succeeded all the same"
+	}
+	return "loaded all the same"
+}
+
+// alone is the command that walks one step again.
+func (j *judge) alone(n int) string {
+	if j.c.Command == "" {
+		return ""
+	}
+	words := []string{fmt.Sprint(n)}
+	if j.c.Walk.All {
+		words = append([]string{"all"}, words...)
+	}
+	if j.c.Walk.Module == "" {
+		words = append([]string{"exercise"}, words...)
+	}
+	var rest []string
+	for _, arg := range strings.Split(j.c.Command, " ") {
+		if !strings.HasPrefix(arg, "--error-paths") {
+			rest = append(rest, arg)
+		}
+	}
+	return strings.Join(rest, " ") + " --error-paths=" + strings.Join(words, ",")
 }
 
 // outcome is what a step did to the guest: what the host saw of it, else what
@@ -47,11 +182,14 @@ func (s WalkStep) outcome() (kind, text string) {
 			return reason, trouble[reason]
 		}
 	}
+	if s.Errno == "ETIME" { // a script that its agent ended
+		return ReasonHang, ""
+	}
 	return "", ""
 }
 
 // walkSaw tells whether a line of the kernel log belongs to a step of the walk
-// and is reported with it.
+// and is reported with it, or is of a step that does not count.
 func (j *judge) walkSaw(reason, line string) bool {
 	if j.c.Walk == nil || line == "" {
 		return false
@@ -84,24 +222,32 @@ func (j *judge) attribute(rec *Record) []int {
 	return any
 }
 
-// walkLeaks adds the new leaks to the findings, one for each step.
+// walkLeaks adds the new leaks to the findings, one for each step. What leaks
+// because of other people's allocations is left out.
 func (j *judge) walkLeaks() {
 	if j.run.Walk == nil {
 		return
 	}
+	told := map[int]bool{}
+	for _, s := range j.c.Walk.Steps {
+		told[s.N] = !s.Injected || j.tells(s)
+	}
+	j.run.Leaks = slices.DeleteFunc(j.run.Leaks, func(l Leak) bool {
+		return len(l.Walk) > 0 && !slices.ContainsFunc(l.Walk, func(n int) bool { return told[n] })
+	})
 	for _, l := range j.run.Leaks {
 		if l.Status != New {
 			continue
 		}
 		for _, s := range j.c.Walk.Steps {
-			if slices.Contains(l.Walk, s.N) {
-				j.run.Walk.Findings = append(j.run.Walk.Findings, Finding{
-					N: s.N, Kind: "leak", Stack: j.faultStack(s), Signature: l.Signature, Text: l.Title,
-				})
+			if slices.Contains(l.Walk, s.N) && j.tells(s) {
+				f := j.finding(s, "leak")
+				f.Signature, f.Text = l.Signature, l.Title
+				j.run.Walk.Findings = append(j.run.Walk.Findings, f)
 			}
 		}
 	}
-	slices.SortStableFunc(j.run.Walk.Findings, func(a, b Finding) int { return a.N - b.N })
+	slices.SortStableFunc(j.run.Walk.Findings, func(a, b Finding) int { return cmp.Compare(a.N, b.N) })
 }
 
 // faultStack is the stack of the allocation that was made to fail, as

@@ -2,41 +2,112 @@ package reports
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
 // MergeWalk adds to a run what the pieces of a walk of its error paths found.
 // A finding fails the run, whatever else a piece came to; a piece without a
 // verdict and without a finding takes the run's verdict away: what was not
-// walked did not pass.
+// walked did not pass. What the run leaks without a failing allocation is no
+// finding of the walk: each load of it leaks that.
 func MergeWalk(run Run, pieces []Run) Run {
-	total := &WalkResult{Findings: []Finding{}, Bounded: true}
+	plain := signatures(run.Leaks)
 	run.Leaks = slices.Clone(run.Leaks)
-	var lost *Run
-	for i, p := range pieces {
-		if w := p.Walk; w != nil {
-			total.Allocations = max(total.Allocations, w.Allocations)
-			total.Failed += w.Failed
-			total.Findings = append(total.Findings, w.Findings...)
-			total.Bounded = total.Bounded && w.Bounded
-		}
+	run.Warnings = slices.Clone(run.Warnings)
+	total := &WalkResult{Findings: []Finding{}}
+	parts := partsOf(pieces)
+	for _, p := range parts {
+		total.add(p, len(parts) > 1)
+	}
+	total.Findings = slices.DeleteFunc(total.Findings, func(f Finding) bool { return f.Kind == "leak" && plain[f.Signature] })
+	slices.SortStableFunc(total.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.N, b.N))
+	})
+	run.Walk = total
+	leaked := false
+	for _, p := range pieces {
 		for _, l := range p.Leaks {
-			run.Leaks = addLeak(run.Leaks, l)
-		}
-		if p.Verdict == None && lost == nil {
-			lost = &pieces[i]
+			if !plain[l.Signature] {
+				run.Leaks = addLeak(run.Leaks, l)
+				leaked = leaked || l.Status == New
+			}
 		}
 		run.Warnings = addNew(run.Warnings, p.Warnings)
 	}
-	slices.SortStableFunc(total.Findings, func(a, b Finding) int { return cmp.Compare(a.N, b.N) })
-	run.Walk = total
+	reason, detail := incomplete(total, pieces)
 	switch {
-	case len(total.Findings) > 0:
-		run.Verdict, run.Reason, run.Detail = Leaks, "", ""
-	case lost != nil && run.Verdict != Leaks:
-		run.Verdict, run.Reason, run.Detail = None, lost.Reason, "while its error paths were walked: "+lost.Detail
+	case len(total.Findings) > 0 || leaked || run.Verdict == Leaks:
+		if run.Verdict, run.Reason, run.Detail = Leaks, "", ""; reason != "" {
+			run.Warnings = append(run.Warnings, fmt.Sprintf("the walk of its error paths is not complete: %s: %s", reason, detail))
+		}
+	case reason != "":
+		run.Verdict, run.Reason, run.Detail = None, reason, "while its error paths were walked: "+detail
 	}
 	return run
+}
+
+// signatures are those of leaks that were there, whatever they mean.
+func signatures(leaks []Leak) map[string]bool {
+	out := map[string]bool{}
+	for _, l := range leaks {
+		if l.Status != Transient {
+			out[l.Signature] = true
+		}
+	}
+	return out
+}
+
+// partsOf sorts pieces by what they are of, in the order of their coming.
+func partsOf(pieces []Run) [][]*WalkResult {
+	var parts [][]*WalkResult
+	at := map[walkPart]int{}
+	for _, p := range pieces {
+		if p.Walk == nil {
+			continue
+		}
+		i, ok := at[p.Walk.part]
+		if !ok {
+			i, at[p.Walk.part] = len(parts), len(parts)
+			parts = append(parts, nil)
+		}
+		parts[i] = append(parts[i], p.Walk)
+	}
+	return parts
+}
+
+// add adds the pieces of one part. With several, each finding names its own.
+func (w *WalkResult) add(pieces []*WalkResult, several bool) {
+	part := WalkResult{part: pieces[0].part}
+	var steps []walkedStep
+	for _, p := range pieces {
+		steps = append(steps, p.steps...)
+		for _, f := range p.Findings {
+			if several || part.part.module == "" {
+				f.Of = part.part.String()
+			}
+			w.Findings = append(w.Findings, f)
+		}
+		w.Only = p.Only
+	}
+	part.count(steps)
+	w.Allocations += part.Allocations
+	w.Failed += part.Failed
+	w.Bounded = w.Bounded || part.Bounded
+}
+
+// incomplete tells why a walk may have missed something: a piece that came to no
+// verdict, or an allocation that nobody made fail.
+func incomplete(w *WalkResult, pieces []Run) (reason, detail string) {
+	for _, p := range pieces {
+		if p.Verdict == None {
+			return p.Reason, p.Detail
+		}
+	}
+	if w.Failed < w.Allocations || len(pieces) == 0 {
+		return ReasonIncomplete, fmt.Sprintf("%d of %d allocations failed once", w.Failed, w.Allocations)
+	}
+	return "", ""
 }
 
 // addLeak adds a leak of a walk to those of its signature and status: their

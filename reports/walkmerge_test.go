@@ -6,38 +6,87 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// walkedPiece is a piece of a walk that came to v: the steps from … to, of which
+// the last met no fault where ends is set.
+func walkedPiece(v Verdict, from, to int, ends bool, findings ...Finding) Run {
+	run := Run{Verdict: v, Walk: &WalkResult{Findings: findings, part: walkPart{module: "foo"}}}
+	if v == None {
+		run.Reason, run.Detail = ReasonQEMU, "QEMU ended"
+	}
+	for n := from; n <= to; n++ {
+		run.Walk.steps = append(run.Walk.steps, walkedStep{n: n, injected: !ends || n < to, own: true})
+	}
+	return run
+}
+
 func TestMergeWalk(t *testing.T) {
 	clean := Run{Verdict: Clean}
-	piece := func(v Verdict, allocations, failed int, findings ...Finding) Run {
-		return Run{Verdict: v, Reason: "hang", Detail: "no word for 60 s", Walk: &WalkResult{Allocations: allocations, Failed: failed, Findings: findings}}
-	}
 	t.Run("all failed once and nothing came of it", func(t *testing.T) {
-		got := MergeWalk(clean, []Run{piece(Clean, 24, 24), piece(Clean, 41, 17)})
-		assert.Equal(t, Clean, got.Verdict)
-		assert.Equal(t, 41, got.Walk.Allocations)
-		assert.Equal(t, 41, got.Walk.Failed)
+		got := MergeWalk(clean, []Run{walkedPiece(Clean, 25, 42, true), walkedPiece(Clean, 1, 24, false), walkedPiece(Clean, 49, 49, true)})
+		assert.Equal(t, Clean, got.Verdict, got.Detail)
+		assert.Equal(t, WalkResult{Allocations: 41, Failed: 41, Findings: []Finding{}}, *got.Walk)
 	})
 	t.Run("a finding fails the run, in the order of n", func(t *testing.T) {
-		got := MergeWalk(clean, []Run{piece(Leaks, 41, 17, Finding{N: 30, Kind: "oops"}), piece(Leaks, 24, 24, Finding{N: 3, Kind: "leak"})})
+		got := MergeWalk(clean, []Run{walkedPiece(Leaks, 25, 42, true, Finding{N: 30, Kind: "oops"}), walkedPiece(Leaks, 1, 24, false, Finding{N: 3, Kind: "leak"})})
 		assert.Equal(t, Leaks, got.Verdict)
 		assert.Equal(t, []Finding{{N: 3, Kind: "leak"}, {N: 30, Kind: "oops"}}, got.Walk.Findings)
+		assert.Empty(t, got.Warnings)
 	})
-	t.Run("a piece without a verdict is never a pass", func(t *testing.T) {
-		got := MergeWalk(clean, []Run{piece(Clean, 24, 24), piece(None, 41, 0)})
-		assert.Equal(t, None, got.Verdict)
-		assert.Equal(t, "hang", got.Reason)
-		assert.Contains(t, got.Detail, "no word for 60 s")
+	t.Run("a piece without a verdict is never a pass, wherever it lies", func(t *testing.T) {
+		lost := walkedPiece(None, 25, 24, false)
+		for _, pieces := range [][]Run{{lost}, {walkedPiece(Clean, 1, 24, true), lost}, {walkedPiece(Clean, 1, 24, false), lost}} {
+			got := MergeWalk(clean, pieces)
+			assert.Equal(t, None, got.Verdict)
+			assert.Equal(t, ReasonQEMU, got.Reason)
+			assert.Equal(t, "while its error paths were walked: QEMU ended", got.Detail)
+		}
 	})
-	t.Run("a finding stands even where another piece has no verdict", func(t *testing.T) {
-		got := MergeWalk(clean, []Run{piece(None, 24, 0), piece(Leaks, 41, 17, Finding{N: 30, Kind: "panic"})})
+	t.Run("a finding stands beside a lost piece, which is told", func(t *testing.T) {
+		got := MergeWalk(clean, []Run{walkedPiece(None, 1, 0, false), walkedPiece(Leaks, 25, 42, true, Finding{N: 30, Kind: "panic"})})
 		assert.Equal(t, Leaks, got.Verdict)
-		assert.Empty(t, got.Reason)
+		assert.Equal(t, []string{"the walk of its error paths is not complete: qemu-died: QEMU ended"}, got.Warnings)
+	})
+	t.Run("a finding behind the end is kept, its steps are not counted", func(t *testing.T) {
+		got := MergeWalk(clean, []Run{walkedPiece(Clean, 1, 24, true), walkedPiece(Leaks, 25, 25, false, Finding{N: 25, Kind: "oops"})})
+		assert.Equal(t, Leaks, got.Verdict)
+		assert.Equal(t, []int{23, 23, 1}, []int{got.Walk.Allocations, got.Walk.Failed, len(got.Walk.Findings)})
+	})
+	t.Run("what nobody made fail did not pass", func(t *testing.T) {
+		for name, pieces := range map[string][]Run{
+			"a hole": {walkedPiece(Clean, 1, 20, false), walkedPiece(Clean, 25, 42, true)}, "no piece": nil,
+		} {
+			got := MergeWalk(clean, pieces)
+			assert.Equal(t, None, got.Verdict, name)
+			assert.Equal(t, ReasonIncomplete, got.Reason, name)
+		}
+	})
+	t.Run("bounded where no piece met the end, an oops or not", func(t *testing.T) {
+		got := MergeWalk(clean, []Run{walkedPiece(Clean, 1, 6, false), walkedPiece(Leaks, 7, 7, false, Finding{N: 7, Kind: "oops"}), walkedPiece(Clean, 8, 24, false)})
+		assert.True(t, got.Walk.Bounded)
+		assert.Equal(t, 24, got.Walk.Allocations)
+	})
+	t.Run("what every load leaks is no finding of the walk", func(t *testing.T) {
+		plain := Run{Verdict: Clean, Leaks: []Leak{{Signature: "s", Status: Known, Count: 1}}}
+		piece := walkedPiece(Leaks, 1, 3, true, Finding{N: 1, Kind: "leak", Signature: "s"}, Finding{N: 2, Kind: "leak", Signature: "s"})
+		piece.Leaks = []Leak{{Signature: "s", Status: New, Count: 2, Walk: []int{1, 2}}}
+		got := MergeWalk(plain, []Run{piece})
+		assert.Equal(t, Clean, got.Verdict)
+		assert.Empty(t, got.Walk.Findings)
+		assert.Equal(t, plain.Leaks, got.Leaks)
+	})
+	t.Run("several walks are one, and each finding names its own", func(t *testing.T) {
+		script := walkedPiece(Leaks, 1, 3, true, Finding{N: 1, Kind: "hang"})
+		script.Walk.part = walkPart{}
+		got := MergeWalk(clean, []Run{walkedPiece(Leaks, 1, 11, true, Finding{N: 4, Kind: "oops"}), script})
+		assert.Equal(t, []Finding{{N: 1, Kind: "hang", Of: "exercise"}, {N: 4, Kind: "oops", Of: "the load of foo"}}, got.Walk.Findings)
+		assert.Equal(t, 12, got.Walk.Allocations)
 	})
 	t.Run("leaks of one signature are one leak", func(t *testing.T) {
-		a, b := piece(Leaks, 24, 24), piece(Leaks, 41, 17)
+		a, b := walkedPiece(Leaks, 1, 24, false), walkedPiece(Leaks, 25, 42, true)
 		a.Leaks = []Leak{{Signature: "s", Status: New, Count: 1, Bytes: 64, Walk: []int{3}}}
 		b.Leaks = []Leak{{Signature: "s", Status: New, Count: 2, Bytes: 128, Walk: []int{30}}}
 		got := MergeWalk(clean, []Run{a, b})
 		assert.Equal(t, []Leak{{Signature: "s", Status: New, Count: 3, Bytes: 192, Walk: []int{3, 30}}}, got.Leaks)
+		assert.Equal(t, Leaks, got.Verdict)
 	})
 }

@@ -1,8 +1,6 @@
 package scenarios
 
 import (
-	"fmt"
-
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 )
@@ -28,18 +26,4 @@ func (e *Expectations) UnmarshalYAML(node ast.Node) error {
 	}
 	*e = Expectations{one}
 	return nil
-}
-
-// UnmarshalYAML takes true, false or all.
-func (p *ErrorPaths) UnmarshalYAML(node ast.Node) error {
-	switch text := node.GetToken().Value; text {
-	case "true", "false", "all":
-		*p = ErrorPaths(text)
-		return nil
-	default:
-		return &yaml.SyntaxError{
-			Message: fmt.Sprintf("error_paths: want true, false or all, found %q", text),
-			Token:   node.GetToken(),
-		}
-	}
 }

@@ -48,9 +48,6 @@ type Scenario struct {
 	KconfigLines []int `yaml:"-"`
 }
 
-// ErrorPaths is "true", "false" or "all".
-type ErrorPaths string
-
 // Expectations is a list of them; one alone needs no list in the file.
 type Expectations []Expectation
 

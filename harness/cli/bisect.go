@@ -64,7 +64,7 @@ Exit status: 0 the first bad version is named, 2 wrong usage, 3 it is not.`,
 	fl.StringVar(&f.run.out, "out", "", "folder for the evidence (default: in the cache)")
 	fl.StringVar(&f.run.clock, "clock", "", "warp (guest time is free) or real (SMP, KVM, races)")
 	fl.IntVar(&f.run.cycles, "cycles", 0, "load, exercise and unload this often")
-	fl.StringVar(&f.run.errorPaths, "error-paths", "", "fail each allocation of the load once; =all: the loader's too")
+	fl.StringVar(&f.run.errorPaths, "error-paths", "", "fail each allocation of the load once; =exercise: of the script, =all: others' too, =N: that one alone")
 	fl.Lookup("error-paths").NoOptDefVal = "true"
 	fl.DurationVar(&f.run.timeout, "timeout", 0, "guest time after which a run has hung (default 60s)")
 	fl.StringVar(&f.run.config, "config", "", "fragment of kernel options on top of the base")

@@ -76,7 +76,7 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict in some run
 	fl.IntVar(&f.jobs, "jobs", 0, "guests side by side (default: cores)")
 	fl.StringVar(&f.clock, "clock", "", "warp (guest time is free) or real (SMP, KVM, races)")
 	fl.IntVar(&f.cycles, "cycles", 0, "load, exercise and unload this often")
-	fl.StringVar(&f.errorPaths, "error-paths", "", "fail each allocation of the load once; =all: the loader's too")
+	fl.StringVar(&f.errorPaths, "error-paths", "", "fail each allocation of the load once; =exercise: of the script, =all: others' too, =N: that one alone")
 	fl.Lookup("error-paths").NoOptDefVal = "true"
 	fl.StringVar(&f.baseline, "baseline", "", "file of known leaks (default: kmemgate-baseline.json beside the driver, if there)")
 	fl.BoolVar(&f.updateBaseline, "update-baseline", false, "write today's leaks to the baseline")

@@ -29,7 +29,10 @@ const (
 type request struct {
 	Module wire.JobModule `json:"module"`
 	Cycle  int            `json:"cycle"`
-	Step   int            `json:"step,omitempty"` // of a walk: which allocation fails
+	// Of a walk: which allocation fails, and what to say of that.
+	Step     int  `json:"step,omitempty"`
+	Filtered bool `json:"filtered,omitempty"`
+	Stays    bool `json:"stays,omitempty"` // a module that loads is not unloaded
 }
 
 // Exit statuses of a child.

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // faultAttrs are the kernel's injection points: slab and page allocations.
@@ -17,10 +19,7 @@ var faultAttrs = []string{debugfs + "/failslab", debugfs + "/fail_page_alloc"}
 
 // setUpFaults makes ordinary allocations count. Left alone, GFP_KERNEL
 // allocations and single pages never fail (mm/failslab.c, mm/fail_page_alloc.c).
-// With own, only allocations with a module's code on their stack count, where
-// the kernel has the stack filter; where not, the host tells them apart by the
-// stacks in the log.
-func setUpFaults(own bool) error {
+func setUpFaults() error {
 	settings := []struct {
 		name, value string
 		optional    bool // not under both attributes, or not in all kernels
@@ -39,28 +38,60 @@ func setUpFaults(own bool) error {
 			}
 		}
 	}
-	if !own {
-		return nil
-	}
-	return filterStacks()
+	return nil
 }
 
-// filterStacks counts only what has a module's code on its stack
-// (FAULT_INJECTION_STACKTRACE_FILTER).
-func filterStacks() error {
+// filterStacks counts only what has a module's code on its stack and not
+// kmemleak's, and tells whether the kernel does so: 6.1 has no stack filter on
+// x86_64, and before 6.2 fail-nth did not ask it (lib/fault-inject.c). There the
+// host tells allocations apart by the stacks in the log.
+func filterStacks(rejectStart, rejectEnd uint64) (bool, error) {
 	start, end, err := moduleArea()
 	if err != nil {
-		return err
+		return false, err
+	}
+	filter := []struct{ name, value string }{
+		{"stacktrace-depth", "32"}, // the most there is (MAX_STACK_TRACE_DEPTH)
+		{"require-start", start},
+		{"require-end", end},
+		{"reject-start", fmt.Sprintf("%#x", rejectStart)},
+		{"reject-end", fmt.Sprintf("%#x", rejectEnd)},
 	}
 	for _, dir := range faultAttrs {
 		if _, err := os.Stat(dir + "/require-start"); errors.Is(err, os.ErrNotExist) {
-			continue
+			return false, nil
 		}
-		for _, s := range []struct{ name, value string }{
-			{"stacktrace-depth", "32"}, // the most there is (MAX_STACK_TRACE_DEPTH)
-			{"require-start", start},
-			{"require-end", end},
-		} {
+		for _, s := range filter {
+			if _, err := writeFile(filepath.Join(dir, s.name), s.value); err != nil {
+				return false, fmt.Errorf("fault injection: %s/%s: %w", dir, s.name, err)
+			}
+		}
+	}
+	if heedsFilter() {
+		return true, nil
+	}
+	return false, unfilter() // asked last, it would swallow the one fault there is
+}
+
+// heedsFilter tries an allocation that is no module's: it must not count.
+func heedsFilter() bool {
+	heeds := false
+	onFreshThread(func() {
+		left, err := failNth(1, func() error {
+			fd, err := unix.Open("/proc/version", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err
+		})
+		heeds = err == nil && left == 1
+	})
+	return heeds
+}
+
+func unfilter() error {
+	for _, dir := range faultAttrs {
+		for _, s := range []struct{ name, value string }{{"require-start", "0"}, {"require-end", "0xffffffffffffffff"}, {"reject-start", "0"}, {"reject-end", "0"}} {
 			if _, err := writeFile(filepath.Join(dir, s.name), s.value); err != nil {
 				return fmt.Errorf("fault injection: %s/%s: %w", dir, s.name, err)
 			}

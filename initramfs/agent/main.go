@@ -52,6 +52,8 @@ type agent struct {
 	output  []byte   // of the script
 	counter *counter // of allocations; nil where the kernel cannot
 
+	filtered bool // a walk's faults are those of allocations under a module's code
+
 	canaryPID   int
 	canaryCount int
 	before      []byte

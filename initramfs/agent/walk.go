@@ -16,28 +16,41 @@ import (
 // walk makes the n-th allocation fail, n after n. What the steps leak is told
 // apart by the host, from the pid and the jiffies of each.
 func (a *agent) walk() error {
-	if err := setUpFaults(!a.job.Walk.All); err != nil {
+	if err := setUpFaults(); err != nil {
 		return fail(wire.ReasonAgent, err)
+	}
+	if w := a.job.Walk; !w.All {
+		var err error
+		if a.filtered, err = filterStacks(w.DetectorStart, w.DetectorEnd); err != nil {
+			return fail(wire.ReasonAgent, err)
+		}
 	}
 	if a.job.Walk.Exercise {
 		return a.walkExercise()
 	}
 	last := len(a.job.Modules) - 1
-	for _, m := range a.job.Modules[:last] {
-		if err := a.load(m, 1); err != nil {
+	if err := a.loadEach(a.job.Modules[:last], 1); err != nil {
+		return err
+	}
+	if err := a.walkLoad(a.job.Modules[last]); err != nil || a.job.KeepLoaded {
+		return err
+	}
+	return a.unloadFrom(a.job.Modules[:last], 1)
+}
+
+func (a *agent) loadEach(modules []wire.JobModule, cycle int) error {
+	for _, m := range modules {
+		if err := a.load(m, cycle); err != nil {
 			return err
 		}
 	}
-	if err := a.walkLoad(a.job.Modules[last]); err != nil {
-		return err
-	}
-	return a.unloadFrom(a.job.Modules[:last])
+	return nil
 }
 
-// unloadFrom unloads what a walk had loaded beforehand.
-func (a *agent) unloadFrom(modules []wire.JobModule) error {
+// unloadFrom unloads, the last first.
+func (a *agent) unloadFrom(modules []wire.JobModule, cycle int) error {
 	for _, m := range slices.Backward(modules) {
-		if _, err := a.spawn(verbUnload, request{Module: m, Cycle: 1}, wire.ReasonUnloadHang, a.forward); err != nil {
+		if _, err := a.spawn(verbUnload, request{Module: m, Cycle: cycle}, wire.ReasonUnloadHang, a.forward); err != nil {
 			return err
 		}
 	}
@@ -46,6 +59,9 @@ func (a *agent) unloadFrom(modules []wire.JobModule) error {
 
 // walkLoad repeats the load of one module until no fault is met any more.
 func (a *agent) walkLoad(m wire.JobModule) error {
+	if err := a.loadOnce(m); err != nil {
+		return err
+	}
 	m.File = filepath.Join(jobDir, m.File)
 	for n := a.job.Walk.From; n <= a.job.Walk.To; n++ {
 		mark("walk step %d begins", n)
@@ -53,11 +69,12 @@ func (a *agent) walkLoad(m wire.JobModule) error {
 		watch := func(kind wire.Kind, payload []byte) error {
 			var step wire.WalkStep
 			if kind == wire.KindWalk && json.Unmarshal(payload, &step) == nil {
-				over = !step.Injected
+				over = !step.Injected || step.Stays
 			}
 			return a.forward(kind, payload)
 		}
-		_, err := a.spawn(verbWalk, request{Module: m, Cycle: n, Step: n}, wire.ReasonLoadHang, watch)
+		r := request{Module: m, Cycle: n, Step: n, Filtered: a.filtered, Stays: a.job.KeepLoaded}
+		_, err := a.spawn(verbWalk, r, wire.ReasonLoadHang, watch)
 		mark("walk step %d ends", n)
 		a.log.drain()
 		if err != nil || over {
@@ -65,6 +82,19 @@ func (a *agent) walkLoad(m wire.JobModule) error {
 		}
 	}
 	return nil
+}
+
+// loadOnce loads and unloads the module with all it asks for: the slabs that it
+// allocates from are there then, in this guest as in the other clones, and the
+// n of an allocation is the same in all of them.
+func (a *agent) loadOnce(m wire.JobModule) error {
+	if a.job.KeepLoaded {
+		return nil
+	}
+	if err := a.load(m, 1); err != nil {
+		return err
+	}
+	return a.unloadFrom([]wire.JobModule{m}, 1)
 }
 
 // walkStep is one load with its n-th allocation failing, in the child. Where
@@ -75,7 +105,8 @@ func (c *worker) walkStep(r request) error {
 		l.Sections, _ = c.refusal(r.Module, errors.New(l.Errno))
 	} else if w.Errno == "" {
 		l.Sections, l.Size, l.Bound = sections(r.Module.Name), coreSize(r.Module.Name), bound(r.Module.Name)
-		if err := remove(r.Module.Name); err != nil {
+		w.Stays = r.Stays
+		if err := c.removeAfter(r); err != nil {
 			holders, refs := holders(r.Module.Name)
 			u := wire.Unload{Module: r.Module.Name, Cycle: r.Cycle, Errno: errnoName(err), Holders: holders, RefCnt: refs, Jiffies: jiffies()}
 			return errors.Join(c.out.Send(l), c.out.Send(w), c.out.Send(u),
@@ -83,7 +114,9 @@ func (c *worker) walkStep(r request) error {
 		}
 	}
 	w.End = jiffies()
-	l.End = w.End
+	if !w.Stays {
+		l.End = w.End
+	}
 	if err := c.out.Send(l); err != nil {
 		return err
 	}
@@ -96,12 +129,20 @@ func (c *worker) walkStep(r request) error {
 	return nil
 }
 
+// removeAfter unloads what a step has loaded, unless it shall stay.
+func (c *worker) removeAfter(r request) error {
+	if r.Stays {
+		return nil
+	}
+	return remove(r.Module.Name)
+}
+
 // insertFailing arms fail-nth around finit_module. Between the two writes there
 // is nothing but raw system calls: fail-nth counts every allocation of this
 // thread, and the Go runtime must not make one.
 func (c *worker) insertFailing(r request) (wire.WalkStep, wire.Load) {
 	m := r.Module
-	w := wire.WalkStep{N: r.Step, PID: unix.Getpid(), Begin: jiffies()}
+	w := wire.WalkStep{N: r.Step, PID: unix.Getpid(), Begin: jiffies(), Filtered: r.Filtered}
 	l := wire.Load{Module: m.Name, UnderTest: m.UnderTest, Cycle: r.Cycle, PID: w.PID, Begin: w.Begin}
 	file, err := unix.Open(m.File, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == nil {

@@ -72,6 +72,12 @@ type Walk struct {
 	All bool `json:"all,omitempty"`
 	// Exercise walks the script's allocations instead of the load's.
 	Exercise bool `json:"exercise,omitempty"`
+	// DetectorStart and DetectorEnd are where kmemleak's own code lies in the
+	// kernel. It allocates a record for each allocation of a driver, with the
+	// driver on its stack: no driver's allocation, and not to be failed. Zero
+	// where that is not known.
+	DetectorStart uint64 `json:"detector_start,omitempty"`
+	DetectorEnd   uint64 `json:"detector_end,omitempty"`
 }
 
 // TurnMark is the line of the kernel's log at the beginning and the end of a turn.

@@ -142,6 +142,12 @@ type WalkStep struct {
 	PID      int    `json:"pid"`
 	Begin    uint64 `json:"begin"`
 	End      uint64 `json:"end"`
+	// Filtered says that the kernel itself counted only what has a module's
+	// code on its stack.
+	Filtered bool `json:"filtered,omitempty"`
+	// Stays says that the modules are still loaded, as the job wants it: there
+	// can be no further step in this guest.
+	Stays bool `json:"stays,omitempty"`
 }
 
 // End closes a stream: what was sent must have this length and this sum.
