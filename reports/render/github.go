@@ -87,9 +87,7 @@ func (v *view) leakAnnotation(g group) annotation {
 	if note := standing(g.Leak); note != "" {
 		message = append(message, note)
 	}
-	if note := walkNote(g.Walk); note != "" {
-		message = append(message, note)
-	}
+	message = append(message, g.walkNotes(v.opt)...)
 	for i, f := range g.Frames {
 		if i == 8 {
 			message = append(message, "  …")
@@ -103,11 +101,8 @@ func (v *view) leakAnnotation(g group) annotation {
 func (v *view) findingAnnotation(run reports.Run, f reports.Finding) annotation {
 	a := annotation{level: "error", title: f.Kind + " on an error path",
 		message: join("\n", findingWords(f, v.opt), runName(run), firstLine(f.Text))}
-	for _, frame := range splitStack(f.Stack).module {
-		if frame.File != "" {
-			a.file, a.line = v.opt.sourcePath(frame.File, frame.Module), frame.Line
-			break
-		}
+	if f.File != "" {
+		a.file, a.line = v.opt.sourcePath(f.File, f.Module), f.Line
 	}
 	return a
 }

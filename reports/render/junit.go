@@ -150,8 +150,8 @@ func (v *view) junitLeak(run reports.Run, l reports.Leak) (junitCase, bool) {
 
 func (v *view) junitFinding(f reports.Finding) junitCase {
 	c := junitCase{Name: fmt.Sprintf("error path of allocation %d", f.N)}
-	if s := splitStack(f.Stack); len(s.module) > 0 {
-		c.File, c.Line = v.opt.sourcePath(s.module[0].File, s.module[0].Module), max(s.module[0].Line, 0)
+	if f.File != "" {
+		c.File, c.Line = v.opt.sourcePath(f.File, f.Module), max(f.Line, 0)
 	}
 	c.Failure = &junitOutcome{Message: f.Kind + " " + findingWords(f, v.opt), Type: f.Kind, Text: f.Text}
 	return c

@@ -118,7 +118,9 @@ func (m *mail) leak(g group) {
 		m.field("Status", standing(g.Leak))
 	}
 	m.field("Where", place(g.File, g.Line))
-	m.field("When", strings.TrimPrefix(walkNote(g.Walk), "when "))
+	for _, note := range g.walkNotes(Options{}) {
+		m.field("When", strings.TrimPrefix(note, "when "))
+	}
 	m.kernel(g.runs)
 	if len(g.Source) > 0 {
 		m.linef("\nSource:\n")
@@ -146,6 +148,10 @@ func (m *mail) finding(t trouble) {
 		for _, f := range t.Stack {
 			m.quote(join("  ", frameName(f), place(f.File, f.Line)))
 		}
+	}
+	if path := pathText(t.Finding); path != "" {
+		m.linef("\nThe error path:\n")
+		m.quote(path)
 	}
 	if t.Text != "" {
 		m.linef("\nThe kernel says:\n")

@@ -102,7 +102,15 @@ func (m *markdown) leak(g group) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<details><summary><b>%s</b> %s</summary>\n\n",
 		html.EscapeString(g.Title), html.EscapeString(join(": ", at, amount(g.Leak))))
-	b.WriteString("Seen in " + mdText(join(", ", g.scenario, "on "+g.where(8), walkNote(g.Walk))) + ".\n\n")
+	b.WriteString("Seen in " + mdText(join(", ", g.scenario, "on "+g.where(8))) + ".\n\n")
+	for _, note := range g.walkNotes(m.opt) {
+		b.WriteString("- " + mdText(note) + "\n")
+	}
+	for i, f := range g.findings() {
+		if i == 0 {
+			b.WriteString("\n" + mdPath(f))
+		}
+	}
 	if note := standing(g.Leak); note != "" {
 		b.WriteString("**" + mdText(note) + "**\n\n")
 	}
@@ -160,10 +168,37 @@ func (m *markdown) walks() {
 				break
 			}
 			fmt.Fprintf(&b, "- **%s** %s\n", mdText(f.Kind), mdText(join(": ", findingWords(f, m.opt), firstLine(f.Text))))
+			if path := mdPath(f); path != "" {
+				b.WriteString("\n" + path)
+			}
 		}
 		b.WriteString("\n</details>\n\n")
 		m.add(b.String())
 	}
+}
+
+// mdPath is a finding's error path, and the command that walks it again.
+func mdPath(f reports.Finding) string {
+	text := ""
+	if path := pathText(f); path != "" {
+		text = fence("c", path)
+	}
+	if f.Alone != "" {
+		text += fence("sh", f.Alone)
+	}
+	return text
+}
+
+// pathText is an error path with line numbers.
+func pathText(f reports.Finding) string {
+	var lines []string
+	for i, s := range f.Path {
+		if i > 0 && s.Line > f.Path[i-1].Line+1 {
+			lines = append(lines, "      …")
+		}
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("%7d  %s", s.Line, s.Text), " \t"))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // otherLeaks are those that do not fail the gate.

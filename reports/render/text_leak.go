@@ -24,11 +24,15 @@ func (t *textWriter) leak(g group) {
 	}
 	t.linef("%s", title)
 	t.prose("  ", amount(g.Leak))
-	t.prose("  ", join(", ", g.scenario, "on "+g.where(6), walkNote(g.Walk)))
+	t.prose("  ", join(", ", g.scenario, "on "+g.where(6)))
+	for _, note := range g.walkNotes(t.opt) {
+		t.prose("  ", note)
+	}
 	if note := standing(g.Leak); note != "" {
 		t.prose("  ", note)
 	}
 	t.source(g.Leak)
+	t.walked(g)
 	t.otherSites(g.Leak)
 	t.backtrace(g.Frames)
 	t.record(g.Leak)
@@ -68,6 +72,16 @@ func (t *textWriter) source(l reports.Leak) {
 			t.linef("   %s", t.paint.dim(line))
 		}
 	}
+}
+
+// walked shows the first of the error paths that leak.
+func (t *textWriter) walked(g group) {
+	found := g.findings()
+	if len(found) == 0 || len(found[0].Path) == 0 {
+		return
+	}
+	t.linef("\n  %s", t.paint.dim(fmt.Sprintf("where allocation %d fails:", found[0].N)))
+	t.errorPath(found[0])
 }
 
 // otherSites lists the allocating lines, where there is more than one.
