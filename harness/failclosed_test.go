@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +102,8 @@ var noVerdicts = []noVerdict{
 		reason: reports.ReasonAgentDied, detail: "Attempted to kill init"},
 	{name: "the answer is cut", params: "init=off-in-report", loaded: true, exercise: "dd if=/dev/zero bs=1048576 count=3",
 		reason: reports.ReasonCut, detail: `powered itself off before it was done (in phase "send")`},
+	{name: "the port is closed in the middle of the report", agent: "close",
+		reason: reports.ReasonCut, detail: "the guest closed its port before it was done"},
 	{name: "the answer claims more than there is", agent: "claim",
 		reason: reports.ReasonCut, detail: "has 4 bytes, the guest claims 8"},
 
@@ -163,6 +167,21 @@ func TestNoVerdictPage(t *testing.T) {
 	page := string(readFile(t, "../docs/no-verdict.md"))
 	for _, tt := range noVerdicts {
 		assert.Regexp(t, "(?m)^\\|.*`"+tt.reason+"`.*`"+strings.ReplaceAll(tt.name, " ", "_")+"`", page)
+	}
+}
+
+// TestEveryRowHasItsMutation wants each row's check to be one that make mutate
+// takes out.
+func TestEveryRowHasItsMutation(t *testing.T) {
+	var rows []*regexp.Regexp
+	for line := range strings.Lines(string(readFile(t, "../.ci/mutations/mutations.yml"))) {
+		if _, row, ok := strings.Cut(strings.TrimSpace(line), "test: ./harness ^TestFailsClosed$/"); ok {
+			rows = append(rows, regexp.MustCompile(row))
+		}
+	}
+	for _, tt := range noVerdicts {
+		name := strings.ReplaceAll(tt.name, " ", "_")
+		assert.True(t, slices.ContainsFunc(rows, func(row *regexp.Regexp) bool { return row.MatchString(name) }), name)
 	}
 }
 

@@ -56,6 +56,7 @@ func TestEndings(t *testing.T) {
 		{way: "print", reason: reports.ReasonFlood, detail: "the console printed more than 64 KB"},
 		{way: "huge", reason: reports.ReasonFlood, detail: "a frame of 2147483648 bytes"},
 		{way: "kind", reason: reports.ReasonProtocol, detail: "kind '?'"},
+		{way: "close", reason: reports.ReasonCut, detail: `closed its port before it was done (in phase "work")`},
 		{way: "claim", reason: reports.ReasonCut, detail: "has 4 bytes, the guest claims 8"},
 	} {
 		t.Run(tt.way, func(t *testing.T) {

@@ -140,7 +140,7 @@ func (p plan) args() []string {
 		// Without an ioeventfd the port is served in the instruction that rings
 		// its bell. With one it is served when the host gets around to it, and
 		// two runs differ by milliseconds.
-		"-device", "virtio-serial-pci,ioeventfd=off", "-device", "virtserialport,chardev=port,name=" + portName,
+		"-device", "virtio-serial-pci,ioeventfd=off", "-device", "virtserialport,id=port,chardev=port,name=" + portName,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", p.qmpFD), "-mon", "chardev=qmp,mode=control",
 		"-no-reboot", // a panic ends QEMU with SHUTDOWN guest-reset
 		"-S",         // the clock starts when the host is ready

@@ -58,6 +58,15 @@ func (e qmpEvent) reason() string {
 	return d.Reason
 }
 
+// portClosed tells of a VSERPORT_CHANGE event (qapi/char.json) whether the guest
+// has closed its port. There is one.
+func (e qmpEvent) portClosed() bool {
+	var d struct {
+		Open bool `json:"open"`
+	}
+	return e.Name == "VSERPORT_CHANGE" && json.Unmarshal(e.Data, &d) == nil && !d.Open
+}
+
 // qmpReply is any line from QEMU after the greeting.
 type qmpReply struct {
 	ID     uint64          `json:"id"`

@@ -49,8 +49,11 @@ func (w *watcher) watch(ctx context.Context) ending {
 			if !ok {
 				return w.gone()
 			}
-			if e.Name == "SHUTDOWN" {
+			switch {
+			case e.Name == "SHUTDOWN":
 				return w.shutdown(e.reason())
+			case e.portClosed():
+				return w.closed(ctx)
 			}
 		case <-w.guest.exited:
 			return w.gone()
@@ -89,6 +92,21 @@ func (w *watcher) reached(ctx context.Context) ending {
 		return ending{reports.ReasonInterrupted, context.Cause(ctx).Error()}
 	}
 	return ending{reports.ReasonCut, err.Error()}
+}
+
+// closed is for a port that the guest has closed, which the agent never does:
+// nothing more will come, and the guest may live on in silence.
+func (w *watcher) closed(ctx context.Context) ending {
+	select {
+	case <-w.guest.exited: // its end was the port's
+		return w.gone()
+	case <-w.goal:
+		return w.reached(ctx)
+	case <-time.After(quitTimeout):
+	case <-ctx.Done():
+		return ending{reports.ReasonInterrupted, context.Cause(ctx).Error()}
+	}
+	return ending{reports.ReasonCut, "the guest closed its port before it was done" + w.answer.inPhase()}
 }
 
 // gone is for a QEMU that has ended: its last events tell why.

@@ -329,8 +329,19 @@ func TestSuppressions(t *testing.T) {
 			assert.Equal(t, want, run.Verdict)
 		})
 	}
-	run := Judge(c, Policy{Suppress: []Suppression{{Match: "*", Reason: "r"}}, FailOn: "any"})
-	assert.Equal(t, Leaks, run.Verdict)
+	t.Run("under fail-on any", func(t *testing.T) {
+		run := Judge(c, Policy{Suppress: []Suppression{{Match: "*", Reason: "r"}}, FailOn: "any"})
+		assert.Equal(t, Leaks, run.Verdict)
+	})
+}
+
+func TestFails(t *testing.T) {
+	leaks := Report{Verdict: Leaks}
+	assert.True(t, leaks.Fails(""))
+	assert.True(t, leaks.Fails("new"))
+	assert.True(t, leaks.Fails("any"))
+	assert.False(t, leaks.Fails("never"))
+	assert.False(t, Report{Verdict: Clean}.Fails("any"))
 }
 
 func TestOverall(t *testing.T) {

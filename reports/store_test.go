@@ -134,6 +134,44 @@ func TestReadBaselineErrors(t *testing.T) {
 	}
 }
 
+// TestBaselineBySite: a second leak in a known function does not hide behind the
+// first, whether it is of another line or of the same.
+func TestBaselineBySite(t *testing.T) {
+	known := Site{Function: "f", Text: "x = kmalloc(64, GFP_KERNEL);", Line: 3, Count: 2}
+	leak := func(sites ...Site) []Leak {
+		l := Leak{Signature: "a", Status: New, Sites: sites}
+		for _, s := range sites {
+			l.Count += s.Count
+		}
+		return []Leak{l}
+	}
+	b := NewBaseline(Report{Runs: []Run{{Leaks: leak(known)}}})
+	moved, other, more := known, known, known
+	moved.Line = 30
+	other.Text, other.Count = "y = kmalloc(64, GFP_KERNEL);", 1
+	more.Count = 3
+	for _, tt := range []struct {
+		name  string
+		leaks []Leak
+		want  Status
+		note  string
+	}{
+		{"another line in its place", leak(Site{Function: "f", Text: "z();", Count: 2}), New, ""},
+		{"another line beside it", leak(known, other), New, "2 of 3 objects are in the baseline"},
+		{"once more", leak(more), New, "2 of 3 objects are in the baseline"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.apply(tt.leaks)
+			assert.Equal(t, tt.want, tt.leaks[0].Status)
+			assert.Contains(t, tt.leaks[0].Note, tt.note)
+		})
+	}
+	for _, same := range [][]Leak{leak(known), leak(moved)} {
+		b.apply(same)
+		assert.Equal(t, Known, same[0].Status, "a line that moved is the same")
+	}
+}
+
 func TestBaselineKnowsChildren(t *testing.T) {
 	l := Leak{Signature: "a", Status: New, Count: 3, Sites: []Site{{Function: "f", Text: "x", Count: 1, Line: 3}, {Function: "f", Text: "x", Count: 1, Line: 9}, {Function: "g", Count: 1, Signature: "b"}}}
 	b := NewBaseline(Report{Runs: []Run{{Leaks: []Leak{l}}}})

@@ -122,11 +122,11 @@ func (m mutation) apply(dir string) ([]byte, error) {
 type bench struct {
 	dir   string
 	env   []string
-	whole map[string]error // the tests' outcomes with nothing taken out
+	whole map[string]outcome // of each test, with nothing taken out
 }
 
 func newBench(ctx context.Context, dir string) (*bench, error) {
-	b := &bench{dir: filepath.Join(dir, "repository"), whole: map[string]error{}}
+	b := &bench{dir: filepath.Join(dir, "repository"), whole: map[string]outcome{}}
 	if out, err := exec.CommandContext(ctx, "rsync", "-a", "--exclude=/.git", "--exclude=/bin", "./", b.dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copy the repository: %w: %s", err, out)
 	}
@@ -159,18 +159,26 @@ func newBench(ctx context.Context, dir string) (*bench, error) {
 	return b, nil
 }
 
+// outcome is how a test went with nothing taken out: the tests without subtests
+// that passed, or why that proves nothing.
+type outcome struct {
+	leaves []string
+	err    error
+}
+
 // try takes a check out, runs its test, and puts the check back. The result is
-// how the test failed.
+// how the test failed: each of its subtests must.
 func (b *bench) try(ctx context.Context, m mutation) (string, error) {
-	if err := b.passesWhole(ctx, m); err != nil {
-		return "", err
+	whole := b.passesWhole(ctx, m)
+	if whole.err != nil {
+		return "", whole.err
 	}
 	text, err := m.apply(b.dir)
 	if err != nil {
 		return "", err
 	}
 	file := filepath.Join(b.dir, m.File)
-	whole, err := os.ReadFile(file)
+	original, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
@@ -178,38 +186,49 @@ func (b *bench) try(ctx context.Context, m mutation) (string, error) {
 		return "", err
 	}
 	out, testErr := b.test(ctx, m)
-	if err := os.WriteFile(file, whole, 0o644); err != nil {
+	if err := os.WriteFile(file, original, 0o644); err != nil {
 		return "", err
 	}
+	passed := marked(out, "--- PASS: ")
+	survivors := slices.DeleteFunc(slices.Clone(whole.leaves), func(leaf string) bool { return !slices.Contains(passed, leaf) })
 	switch {
 	case testErr == nil:
 		return "", errors.New("SURVIVED: its test passes all the same")
 	case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
 		return "", fmt.Errorf("does not compile: %s", firstLines(out, 5))
+	case len(survivors) > 0:
+		return "", fmt.Errorf("SURVIVED: %s pass all the same", strings.Join(survivors, ", "))
 	case strings.Contains(out, "panic: test timed out"):
 		return "noticed: the test hangs", nil
-	case !strings.Contains(out, "--- FAIL: "):
-		return "", fmt.Errorf("no test failed, but: %s", firstLines(out, 5))
 	}
-	return "noticed by " + failed(out), nil
+	return told(whole.leaves, marked(out, "--- FAIL: "))
+}
+
+// told wants a failure of each subtest, and names them.
+func told(leaves, failed []string) (string, error) {
+	silent := slices.DeleteFunc(slices.Clone(leaves), func(leaf string) bool { return slices.Contains(failed, leaf) })
+	if len(silent) > 0 {
+		return "", fmt.Errorf("neither passed nor failed: %s", strings.Join(silent, ", "))
+	}
+	return "noticed by " + strings.Join(leaves, ", "), nil
 }
 
 // passesWhole runs a mutation's test with nothing taken out, once: a test that
 // fails anyway, or is skipped, proves nothing.
-func (b *bench) passesWhole(ctx context.Context, m mutation) error {
-	err, known := b.whole[m.Test]
-	if known {
-		return err
+func (b *bench) passesWhole(ctx context.Context, m mutation) outcome {
+	if o, known := b.whole[m.Test]; known {
+		return o
 	}
 	out, err := b.test(ctx, m)
+	o := outcome{leaves: leaves(marked(out, "--- PASS: "))}
 	switch {
 	case err != nil:
-		err = fmt.Errorf("its test fails with the check in place: %s", firstLines(out, 20))
-	case strings.Contains(out, "--- SKIP: ") || !strings.Contains(out, "--- PASS: "):
-		err = fmt.Errorf("its test is skipped, or there is none: %s", m.Test)
+		o.err = fmt.Errorf("its test fails with the check in place: %s", firstLines(out, 20))
+	case strings.Contains(out, "--- SKIP: ") || len(o.leaves) == 0:
+		o.err = fmt.Errorf("its test is skipped, or there is none: %s", m.Test)
 	}
-	b.whole[m.Test] = err
-	return err
+	b.whole[m.Test] = o
+	return o
 }
 
 func (b *bench) test(ctx context.Context, m mutation) (string, error) {
@@ -224,16 +243,25 @@ func (b *bench) test(ctx context.Context, m mutation) (string, error) {
 	return string(out), err
 }
 
-// failed names the innermost test that failed first.
-func failed(out string) string {
-	name := ""
+// marked lists the tests that go test -v has behind a mark.
+//
+// Example:     --- FAIL: TestFailsClosed/panic_while_loading (7.31s)
+func marked(out, mark string) []string {
+	var names []string
 	for line := range strings.Lines(out) {
-		_, rest, ok := strings.Cut(line, "--- FAIL: ")
-		if f := strings.Fields(rest); ok && len(f) > 0 && (name == "" || strings.HasPrefix(f[0], name+"/")) {
-			name = f[0]
+		_, rest, ok := strings.Cut(line, mark)
+		if f := strings.Fields(rest); ok && len(f) > 0 {
+			names = append(names, f[0])
 		}
 	}
-	return name
+	return names
+}
+
+// leaves are the tests that have no subtests among them.
+func leaves(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(names, func(other string) bool { return strings.HasPrefix(other, name+"/") })
+	})
 }
 
 func firstLines(s string, n int) string {

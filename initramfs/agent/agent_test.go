@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,58 @@ func TestRecordsThatPassedAreKept(t *testing.T) {
 		p.keep(bytes.ReplaceAll([]byte(one), []byte("pid 61"), fmt.Appendf(nil, "pid %d", n+100)), nil, nil)
 	}
 	assert.LessOrEqual(t, len(p.text()), maxPassed)
+}
+
+func TestCommandsAreTakenInFull(t *testing.T) {
+	for _, tt := range []struct {
+		n      int
+		err    error
+		reason string
+	}{
+		{4, nil, ""},
+		{3, nil, wire.ReasonShortWrite},
+		{0, nil, wire.ReasonShortWrite},
+		{-1, unix.EINTR, wire.ReasonShortWrite},
+		{-1, unix.EPERM, wire.ReasonDetectorOff},
+		{-1, unix.EBUSY, wire.ReasonDetectorOff},
+		{-1, unix.ENOENT, wire.ReasonDetectorOff},
+	} {
+		err := taken("scan", tt.n, tt.err)
+		var told *trouble
+		if tt.reason == "" {
+			assert.NoError(t, err)
+		} else if assert.ErrorAs(t, err, &told) {
+			assert.Equal(t, tt.reason, told.reason, "%d, %v", tt.n, tt.err)
+		}
+	}
+}
+
+// TestDetectorIsProvenLast: this test's machine has no kmemleak to find.
+func TestDetectorIsProvenLast(t *testing.T) {
+	if _, err := os.Stat(leakFile); err == nil {
+		t.Skip("this machine has kmemleak, and its detector may be on")
+	}
+	steps := (&agent{}).steps()
+	last := steps[len(steps)-1]
+	assert.Equal(t, wire.PhaseSend, last.phase)
+	var told *trouble
+	require.ErrorAs(t, last.do(), &told)
+	assert.Equal(t, wire.ReasonDetectorOff, told.reason)
+}
+
+// TestSignalsWait: a signal that is pending cuts a scan short, and the write that
+// asked for it succeeds all the same.
+func TestSignalsWait(t *testing.T) {
+	const maskable = 0xfffffffe7ffbfeff // all 64 but SIGKILL, SIGSTOP, and the C library's two
+	onFreshThread(func() {
+		status, err := os.ReadFile("/proc/thread-self/status")
+		require.NoError(t, err)
+		_, mask, found := strings.Cut(string(status), "SigBlk:\t")
+		require.True(t, found)
+		blocked, err := strconv.ParseUint(mask[:16], 16, 64)
+		require.NoError(t, err)
+		assert.Equal(t, uint64(maskable), blocked&maskable, "%x", blocked)
+	})
 }
 
 func TestMinUnrefScans(t *testing.T) {

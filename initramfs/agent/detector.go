@@ -33,6 +33,11 @@ func (d *detector) command(cmd string) error {
 	var n int
 	var err error
 	onFreshThread(func() { n, err = writeFile(leakFile, cmd) })
+	return taken(cmd, n, err)
+}
+
+// taken tells from the outcome of its write whether a command was taken in full.
+func taken(cmd string, n int, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
 		return fail(wire.ReasonDetectorOff, fmt.Errorf("kmemleak refused %q: %w: the detector is off (dmesg says why)", cmd, err))

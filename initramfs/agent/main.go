@@ -109,13 +109,16 @@ func (a *agent) guarded(f func() error) (err error) {
 	return f()
 }
 
-// live is steps 1 to 7 of a run, each on a thread of its own: what a step's
-// system calls left on the kernel stack is gone when the scans come.
-func (a *agent) live() error {
-	steps := []struct {
-		phase string
-		do    func() error
-	}{
+// step is a part of a run, told as a phase.
+type step struct {
+	phase string
+	do    func() error
+}
+
+// steps are 1 to 7 of a run. The last shows that the detector still lives after
+// the read that decides.
+func (a *agent) steps() []step {
+	return []step{
 		{wire.PhaseBoot, a.proveDetector},
 		{wire.PhaseBaseline, a.baseline},
 		{wire.PhaseCanary, a.plantCanary},
@@ -125,7 +128,12 @@ func (a *agent) live() error {
 		{wire.PhaseScan, a.scanUntilSettled},
 		{wire.PhaseSend, a.leaks.prove},
 	}
-	for _, s := range steps {
+}
+
+// live takes the steps of a run, each on a thread of its own: what a step's
+// system calls left on the kernel stack is gone when the scans come.
+func (a *agent) live() error {
+	for _, s := range a.steps() {
 		if a.job.Shell && s.phase == wire.PhaseSettle {
 			return nil
 		}

@@ -70,6 +70,9 @@ func goWrong(way string, w *wire.Writer, port *os.File) {
 	case "claim": // more bytes than there are
 		send(w.Send(wire.Data{Stream: wire.StreamLast, Bytes: []byte("half")}))
 		send(w.Send(wire.End{Stream: wire.StreamLast, Bytes: 8}))
+	case "close": // stops in the middle of its answer, and lives on
+		send(w.Send(wire.Data{Stream: wire.StreamLast, Bytes: []byte("half")}))
+		send(port.Close())
 	case "half": // dies in the middle of a frame
 		_, err := port.Write([]byte{0, 0, 1, 0, 'D'})
 		send(err)
