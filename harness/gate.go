@@ -236,7 +236,7 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	start := time.Now()
 	capture, dir, err := g.capture(ctx, c)
 	if lack := lackOfCell(ctx, err); lack != nil {
-		c.failure = lack
+		c.failure, c.modules = lack, nil // which nothing was kept of
 		capture, dir, err = g.capture(ctx, c)
 	}
 	if err != nil {

@@ -123,17 +123,9 @@ func (h *Host) program(arch string) (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", hostError("apt-get install "+packageOf(arch), "%s: not found in PATH", name)
+		return "", hostError(kernels.CureOf(f.program), "%s: not found in PATH", name)
 	}
 	return path, nil
-}
-
-// packageOf is Debian's package of QEMU.
-func packageOf(arch string) string {
-	if arch == "arm64" {
-		return "qemu-system-arm"
-	}
-	return "qemu-system-x86"
 }
 
 // clock decides how the guest's time passes, and says why if it is not what

@@ -93,7 +93,7 @@ const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 // private brings package lists of other suites up to date, in the cache.
 func (d *debian) private(ctx context.Context, name string, mirrors map[string]string, suites []suite) (*apt, error) {
 	if _, err := os.Stat(debianKeyring); err != nil {
-		return nil, &Error{Fault: FaultHost, Err: err, Cure: "apt-get install debian-archive-keyring"}
+		return nil, &Error{Fault: FaultHost, Err: err, Cure: CureOf(debianKeyring)}
 	}
 	dir, err := d.b.cache().Path(KindLists, name)
 	if err != nil {

@@ -16,8 +16,7 @@ type archFacts struct {
 	// target and image: what QEMU boots. x86_64 boots vmlinux by PVH, half a
 	// second sooner than bzImage; arm64 has only Image.
 	target, image string
-	cross         string // prefix of a cross compiler, and of Debian's package
-	gccPackage    string
+	cross         string // prefix of a cross compiler
 	machine       string // ELF machine of its modules, as debug/elf names it
 	// objects is how many objects the base kernel of 6.12 has (measured):
 	// what the first build's bar goes by, before any was counted here.
@@ -27,11 +26,11 @@ type archFacts struct {
 var archs = map[string]archFacts{
 	"x86_64": {
 		goarch: "amd64", make: "x86_64", target: "vmlinux", image: "vmlinux",
-		cross: "x86_64-linux-gnu-", gccPackage: "gcc-x86-64-linux-gnu", machine: "EM_X86_64", objects: 850,
+		cross: "x86_64-linux-gnu-", machine: "EM_X86_64", objects: 850,
 	},
 	"arm64": {
 		goarch: "arm64", make: "arm64", target: "Image", image: "arch/arm64/boot/Image",
-		cross: "aarch64-linux-gnu-", gccPackage: "gcc-aarch64-linux-gnu", machine: "EM_AARCH64", objects: 750,
+		cross: "aarch64-linux-gnu-", machine: "EM_AARCH64", objects: 750,
 	},
 }
 
@@ -55,29 +54,15 @@ type toolchain struct {
 	version string
 }
 
-// Tool is a program that a build needs.
-type Tool struct {
-	Program string
-	Package string // of Debian
-}
-
 // Tools lists the programs that a build for an architecture needs on this
-// machine, for `kmemgate doctor`.
-func Tools(arch string, llvm bool) []Tool {
-	facts := archs[arch]
-	tools := []Tool{
-		{"make", "make"}, {"gcc", "gcc"}, {"flex", "flex"}, {"bison", "bison"}, {"bc", "bc"},
-		{"perl", "perl"}, {"xz", "xz-utils"}, {"tar", "tar"},
-	}
+// machine; CureOf knows where they come from.
+func Tools(arch string, llvm bool) []string {
+	tools := []string{"make", "gcc", "flex", "bison", "bc", "perl", "xz", "tar"}
 	if llvm {
-		return append(tools, Tool{"clang", "clang"}, Tool{"ld.lld", "lld"}, Tool{"llvm-objcopy", "llvm"})
+		return append(tools, "clang", "ld.lld", "llvm-objcopy")
 	}
-	cross := crossPrefix(facts)
-	pkg, binutils := "gcc", "binutils"
-	if cross != "" {
-		pkg, binutils = facts.gccPackage, strings.Replace(facts.gccPackage, "gcc-", "binutils-", 1)
-	}
-	return append(tools, Tool{cross + "gcc", pkg}, Tool{cross + "ld", binutils}, Tool{cross + "objcopy", binutils})
+	cross := crossPrefix(archs[arch])
+	return append(tools, cross+"gcc", cross+"ld", cross+"objcopy")
 }
 
 func crossPrefix(facts archFacts) string {
@@ -94,7 +79,7 @@ func findToolchain(ctx context.Context, arch string, llvm bool) (*toolchain, err
 		return nil, usageErr("it takes "+strings.Join(Arches(), " or "), "architecture %q", arch)
 	}
 	for _, tool := range Tools(arch, llvm) {
-		if _, err := lookTool(tool.Program, tool.Package); err != nil {
+		if _, err := lookTool(tool); err != nil {
 			return nil, err
 		}
 	}

@@ -276,9 +276,9 @@ func TestMissingCrossCompilerNamesItsPackage(t *testing.T) {
 	// A PATH with all but the cross compiler.
 	bin := t.TempDir()
 	for _, tool := range Tools(hostArch(t), false) {
-		path, err := lookTool(tool.Program, tool.Package)
+		path, err := lookTool(tool)
 		require.NoError(t, err)
-		_ = os.Symlink(path, filepath.Join(bin, tool.Program)) // gcc is named twice
+		_ = os.Symlink(path, filepath.Join(bin, tool)) // gcc is named twice
 	}
 	t.Setenv("PATH", bin)
 	b, _ := testBuilder(t)
@@ -286,5 +286,5 @@ func TestMissingCrossCompilerNamesItsPackage(t *testing.T) {
 	var e *Error
 	require.True(t, errors.As(err, &e))
 	require.Equal(t, FaultHost, e.Fault)
-	require.Contains(t, err.Error(), archs[foreign].cross+"gcc: not found: apt-get install "+archs[foreign].gccPackage)
+	require.Contains(t, err.Error(), archs[foreign].cross+"gcc: not found: "+CureOf(archs[foreign].cross+"gcc"))
 }

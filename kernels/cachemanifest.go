@@ -117,6 +117,14 @@ func checkManifest(dir string, sums bool) error {
 	return lines.Err()
 }
 
+// Damage tells what is wrong with a complete entry; nil: nothing.
+func (e CacheEntry) Damage() error {
+	if !e.Complete {
+		return nil // being made, or to be gone on with
+	}
+	return checkManifest(e.Path, true)
+}
+
 // manifestHead reads the first line.
 //
 //	kmemgate.cache/v1 318767104

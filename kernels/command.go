@@ -224,12 +224,12 @@ func (s *lineSink) telling() string {
 	return ""
 }
 
-// lookTool returns the path of a program, or an error that says which package
-// of Debian has it.
-func lookTool(program, pkg string) (string, error) {
+// lookTool returns the path of a program, or an error with the command that
+// installs it.
+func lookTool(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", &Error{Fault: FaultHost, Err: fmt.Errorf("%s: not found", program), Cure: "apt-get install " + pkg}
+		return "", &Error{Fault: FaultHost, Err: fmt.Errorf("%s: not found", program), Cure: CureOf(program)}
 	}
 	return path, nil
 }

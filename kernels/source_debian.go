@@ -39,7 +39,7 @@ var debianSuites = [][]suite{
 type suite struct{ archive, name string }
 
 func (d *debian) find(ctx context.Context, series version) (*candidate, error) {
-	if _, err := lookTool("apt-get", "apt"); err != nil {
+	if _, err := lookTool("apt-get"); err != nil {
 		return nil, errors.New("no apt on this machine")
 	}
 	own := &apt{}

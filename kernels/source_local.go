@@ -68,7 +68,7 @@ func makePath(path string) bool { return !strings.ContainsAny(path, " \t\n:;'\"$
 // git tracks and those it would take on (a file that a Makefile names is built
 // whether it was added or not), elsewhere all but build output.
 func trackedFiles(ctx context.Context, dir string) ([]string, error) {
-	if _, err := lookTool("git", "git"); err == nil {
+	if _, err := lookTool("git"); err == nil {
 		// --deduplicate would need git 2.31; unmerged files show up thrice.
 		ls := &Command{Args: []string{"git", "-C", dir, "ls-files", "-z", "--cached", "--others", "--exclude-standard"}}
 		if out, err := ls.Output(ctx); err == nil {

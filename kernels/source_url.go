@@ -86,7 +86,7 @@ var notTarball = regexp.MustCompile(`does not look like a tar archive|\(?stdin\)
 
 // runTar runs tar and puts what goes wrong down to the disk or the tarball.
 func runTar(ctx context.Context, c *Command) error {
-	if _, err := lookTool("xz", "xz-utils"); err != nil {
+	if _, err := lookTool("xz"); err != nil {
 		return err
 	}
 	err := c.Run(ctx)

@@ -58,11 +58,11 @@ func hostArch(t *testing.T) string {
 // needTools skips on a desk without the kernel's build tools, never in CI.
 func needTools(t *testing.T) {
 	for _, tool := range Tools(hostArch(t), false) {
-		if _, err := exec.LookPath(tool.Program); err != nil {
+		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s: not found: apt-get install %s", tool.Program, tool.Package)
+				t.Fatalf("%s: not found: %s", tool, CureOf(tool))
 			}
-			t.Skipf("%s: not found", tool.Program)
+			t.Skipf("%s: not found", tool)
 		}
 	}
 }

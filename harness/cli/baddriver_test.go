@@ -135,11 +135,11 @@ func skipOnDesk(t *testing.T, format string, args ...any) {
 }
 
 // needTools wants what a build needs, and more.
-func needTools(t *testing.T, more ...kernels.Tool) {
+func needTools(t *testing.T, more ...string) {
 	t.Helper()
 	for _, tool := range append(kernels.Tools(hostArch(), false), more...) {
-		if _, err := exec.LookPath(tool.Program); err != nil {
-			skipOnDesk(t, "%s: not found: kmemgate doctor tells how to install it", tool.Program)
+		if _, err := exec.LookPath(tool); err != nil {
+			skipOnDesk(t, "%s: not found: kmemgate doctor tells how to install it", tool)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func needGuest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots VMs")
 	}
-	needTools(t, kernels.Tool{Program: map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[hostArch()]})
+	needTools(t, map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[hostArch()])
 	builder := new(kernels.Builder)
 	defer builder.Close()
 	if _, err := builder.Path(t.Context(), kernels.Spec{Source: scenarios.DefaultKernel, Arch: hostArch()}); err != nil {

@@ -104,8 +104,8 @@ func pathFor(t *testing.T, without string) string {
 	t.Helper()
 	bin := t.TempDir()
 	for _, tool := range append(kernels.Tools("x86_64", false), kernels.Tools("arm64", false)...) {
-		if path, err := exec.LookPath(tool.Program); err == nil && tool.Program != without {
-			_ = os.Symlink(path, filepath.Join(bin, tool.Program)) // some are named twice
+		if path, err := exec.LookPath(tool); err == nil && tool != without {
+			_ = os.Symlink(path, filepath.Join(bin, tool)) // some are named twice
 		}
 	}
 	return bin

@@ -71,7 +71,7 @@ func qemuWithoutSerial(t *testing.T) {
 done
 exec `+realQEMU(t)+` "$@"
 `)
-	d.wantNone(t, d.run(t), "'not-virtio-serial-pci' is not a valid device model name", "kmemgate doctor")
+	d.wantNone(t, d.run(t), "virtio-serial-pci' is not a valid device model name", "kmemgate doctor")
 }
 
 // qemuWithoutMemory lets the real QEMU map too little for a guest's memory.
