@@ -82,9 +82,6 @@ type Module struct {
 	Name      string `json:"name"` // with underscores
 	Path      string `json:"path"`
 	UnderTest bool   `json:"under_test"`
-	// BuildDir is where it was built, if that was a copy of SourceDir: file
-	// names in its DWARF that begin with it are SourceDir's.
-	BuildDir string `json:"build_dir,omitempty"`
 }
 
 // Load is one load of one module, refused ones too, with the addresses of its

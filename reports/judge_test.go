@@ -184,7 +184,9 @@ func TestJudgeFailsClosed(t *testing.T) {
 			c.log("BUG kmalloc-64 (Tainted: G           O      ): Object already free")
 		}, ReasonOops, "BUG kmalloc-64 (Tainted: G           O      ): Object already free"},
 		{"a broken free list", func(c *Capture) { c.log("BUG kmalloc-64 (Not tainted): Freechain corrupt") }, ReasonOops, "Freechain"},
-		{"objects in a cache destroyed", func(c *Capture) { c.log("BUG foo (Tainted: G   O): Objects remaining in foo on __kmem_cache_shutdown()") }, ReasonWarn, "remaining"},
+		{"objects in a cache destroyed", func(c *Capture) {
+			c.log("BUG foo (Tainted: G   O): Objects remaining in foo on __kmem_cache_shutdown()")
+		}, ReasonWarn, "remaining"},
 		{"out of memory", func(c *Capture) { c.log("Out of memory: Killed process 9 (sh)") }, "out-of-memory", "Killed"},
 		{"oom-killer", func(c *Capture) { c.log("insmod invoked oom-killer: gfp_mask=0xcc0") }, "out-of-memory", "insmod"},
 		{"warning", func(c *Capture) {

@@ -15,7 +15,7 @@ const maxSuffix = 12
 // in a copy of its directory that is gone by now.
 type pathMap struct {
 	src      *sources
-	roots    []string // the driver's directory and the copy it was built in
+	root     string   // the driver's directory; empty: not known
 	kernel   []string // the kernel's source and build directories
 	unitRoot string   // the directory of the module's own units
 	known    map[string]mappedPath
@@ -26,12 +26,10 @@ type mappedPath struct {
 	kernel bool
 }
 
-func newPathMap(c *Capture, m Module, d *dwarfIndex, src *sources) *pathMap {
+func newPathMap(c *Capture, d *dwarfIndex, src *sources) *pathMap {
 	p := &pathMap{src: src, known: map[string]mappedPath{}}
-	for _, dir := range []string{m.BuildDir, c.SourceDir} {
-		if dir != "" {
-			p.roots = append(p.roots, filepath.Clean(dir))
-		}
+	if c.SourceDir != "" {
+		p.root = filepath.Clean(c.SourceDir)
 	}
 	if d == nil {
 		return p
@@ -48,7 +46,7 @@ func newPathMap(c *Capture, m Module, d *dwarfIndex, src *sources) *pathMap {
 // noteKernel learns where the kernel's trees lie: every module includes
 // include/linux/types.h or the like, and generated headers from the build.
 func (p *pathMap) noteKernel(file string) {
-	if p.underRoots(file) != "" {
+	if p.underRoot(file) != "" {
 		return
 	}
 	for _, mark := range []string{"/include/linux/", "/include/uapi/", "/include/generated/", "/include/asm-generic/"} {
@@ -84,7 +82,13 @@ func below(dir, file string) string {
 	return ""
 }
 
-func (p *pathMap) underRoots(file string) string  { return longestBelow(p.roots, file) }
+func (p *pathMap) underRoot(file string) string {
+	if p.root == "" {
+		return ""
+	}
+	return below(p.root, file)
+}
+
 func (p *pathMap) underKernel(file string) string { return longestBelow(p.kernel, file) }
 
 // longestBelow returns the file's path under the deepest of the directories.
@@ -116,7 +120,7 @@ func (p *pathMap) resolve(file string) mappedPath {
 	if !filepath.IsAbs(file) { // the build cut the machine's directories off (-ffile-prefix-map)
 		return mappedPath{file, !p.src.has(file) && isKernelHeader(file)}
 	}
-	if rel := p.underRoots(file); rel != "" {
+	if rel := p.underRoot(file); rel != "" {
 		return mappedPath{name: rel}
 	}
 	if p.unitRoot == "" || below(p.unitRoot, file) == "" {

@@ -23,14 +23,12 @@ func TestRelativePaths(t *testing.T) {
 		return out
 	}
 	for name, tc := range map[string]struct {
-		module Module
 		unit   string
 		kernel string // where the kernel's source lies
 	}{
-		"names of the driver's directory": {Module{}, driver + "/src/foo.c", "/k/linux"},
-		"a copy that is known":            {Module{BuildDir: "/scratch/x"}, "/scratch/x/src/foo.c", "/k/linux"},
-		"a copy that is not":              {Module{}, "/scratch/x/src/foo.c", "/k/linux"},
-		"kernel in a folder drivers":      {Module{}, "/home/drivers/x/src/foo.c", "/home/drivers/include-linux"},
+		"names of the driver's directory": {driver + "/src/foo.c", "/k/linux"},
+		"a copy of it":                    {"/scratch/x/src/foo.c", "/k/linux"},
+		"kernel in a folder drivers":      {"/home/drivers/x/src/foo.c", "/home/drivers/include-linux"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &Capture{SourceDir: driver}
@@ -39,7 +37,7 @@ func TestRelativePaths(t *testing.T) {
 				{name: tc.unit, files: line(tc.unit, dir+"/include/own.h", tc.kernel+"/include/linux/slab.h", "/o/include/generated/x.h", tc.kernel+"/arch/x86/include/asm/io.h")},
 				{name: tc.kernel + "/scripts/module-common.c"},
 			}}
-			p := newPathMap(c, tc.module, d, newSources(c))
+			p := newPathMap(c, d, newSources(c))
 			for file, want := range map[string]mappedPath{
 				tc.unit:                                 {"src/foo.c", false},
 				dir + "/include/own.h":                  {"src/include/own.h", false},

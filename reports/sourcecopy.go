@@ -49,7 +49,7 @@ func driverFiles(dir string, c *Capture) []string {
 		if err != nil || em.dwarf == nil || !m.UnderTest {
 			continue
 		}
-		paths := newPathMap(c, m, em.dwarf, src)
+		paths := newPathMap(c, em.dwarf, src)
 		for _, name := range em.dwarf.fileNames() {
 			if rel, kernel := paths.relative(name); !kernel && rel != "" && !seen[rel] {
 				seen[rel] = true

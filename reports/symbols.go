@@ -49,7 +49,7 @@ func newSymbolizer(c *Capture, src *sources) *symbolizer {
 			s.warnings = append(s.warnings, fmt.Sprintf("no lines for module %s: it has no DWARF; build it with -g", m.Name))
 		}
 		s.modules[m.Name] = em
-		s.paths[m.Name] = newPathMap(c, m, em.dwarf, src)
+		s.paths[m.Name] = newPathMap(c, em.dwarf, src)
 	}
 	s.place()
 	return s

@@ -133,13 +133,13 @@ func addr2line(t *testing.T, arch, path, section string, size uint64) map[uint64
 // moduleCapture is a run that loaded the test's module at some addresses.
 func moduleCapture(t *testing.T, arch string) (*Capture, *elfModule) {
 	t.Helper()
-	path, build := compileModule(t, arch)
+	path, _ := compileModule(t, arch)
 	src, err := filepath.Abs("testdata/symbols")
 	require.NoError(t, err)
 	m, err := openModule(path)
 	require.NoError(t, err)
 	return &Capture{
-		Modules: []Module{{Name: "driver", Path: path, UnderTest: true, BuildDir: build}}, SourceDir: src, Arch: arch,
+		Modules: []Module{{Name: "driver", Path: path, UnderTest: true}}, SourceDir: src, Arch: arch,
 		Loads: []Load{{Module: "driver", UnderTest: true, PID: 90, Begin: 2000, End: 2100, Sections: map[string]uint64{
 			".text": 0xffffffffa0000000, ".init.text": 0xffffffffa0010000, ".exit.text": 0xffffffffa0000800, ".rodata": 0xffffffffa0004000,
 		}}},
@@ -202,10 +202,10 @@ func TestFramesAfterRmmod(t *testing.T) {
 // the file is read; the object is older than that.
 func TestFrameOfALaterModule(t *testing.T) {
 	c, m := moduleCapture(t, "x86_64")
-	path, build := compileModule(t, "x86_64", "-O1", "-DLATER")
+	path, _ := compileModule(t, "x86_64", "-O1", "-DLATER")
 	later, err := openModule(path)
 	require.NoError(t, err)
-	c.Modules = append(c.Modules, Module{Name: "later", Path: path, BuildDir: build})
+	c.Modules = append(c.Modules, Module{Name: "later", Path: path})
 	c.Loads = append(c.Loads, Load{Module: "later", PID: 95, Begin: 3000, Sections: map[string]uint64{
 		".text": 0xffffffffa0000000, ".init.text": 0xffffffffa0010000, ".exit.text": 0xffffffffa0000800,
 	}})
@@ -227,7 +227,7 @@ func TestFreedInitTextIsUsedAgain(t *testing.T) {
 	c, m := moduleCapture(t, "x86_64")
 	first := c.Loads[0]
 	first.Module, first.Begin, first.End, first.PID = "first", 1500, 0, 80
-	c.Modules = append(c.Modules, Module{Name: "first", Path: c.Modules[0].Path, BuildDir: c.Modules[0].BuildDir})
+	c.Modules = append(c.Modules, Module{Name: "first", Path: c.Modules[0].Path})
 	c.Loads = []Load{first, c.Loads[0]}
 	s := newSymbolizer(c, newSources(c))
 	f := RawFrame{Addr: first.Sections[".init.text"] + callTo(t, m, ".init.text", "kmalloc")[0]}
@@ -286,9 +286,8 @@ func TestSectionsOfAScriptsLoad(t *testing.T) {
 	}
 }
 
-func TestBuildDirIsNotNeeded(t *testing.T) {
+func TestPathsOfADriverThatIsGone(t *testing.T) {
 	c, m := moduleCapture(t, "x86_64")
-	c.Modules[0].BuildDir = ""
 	s := newSymbolizer(c, newSources(c))
 	f := RawFrame{Addr: c.Loads[0].Sections[".text"] + callTo(t, m, ".text", "kmalloc")[0]}
 	assert.Equal(t, "sub/helper.h", s.frame(f, &Record{Jiffies: 2050})[0].File)

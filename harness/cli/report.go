@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -30,6 +32,11 @@ func newReport() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := knownFormat(opt.Format); err != nil {
 				return err
+			}
+			if out == "" {
+				if err := fitsStdout(opt.Format, c.OutOrStdout()); err != nil {
+					return err
+				}
 			}
 			report, err := mergeReports(args)
 			if err != nil {
@@ -55,26 +62,50 @@ func newReport() *cobra.Command {
 func mergeReports(dirs []string) (*reports.Report, error) {
 	var runs []reports.Run
 	for _, dir := range dirs {
-		path := filepath.Join(dir, "report.json")
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, harness.Usagef("%s: no report.json: is this the --out of a run?", dir)
-		}
+		r, err := readReport(dir)
 		if err != nil {
-			return nil, harness.Usagef("report: %w", err)
-		}
-		r, err := reports.ReadJSON(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 		for _, run := range r.Runs {
-			run.Dir = filepath.Join(dir, run.Dir)
+			run.Dir = evidenceIn(dir, run.Dir)
 			runs = append(runs, run)
 		}
 	}
 	merged := reports.NewReport(runs)
 	return &merged, nil
+}
+
+func readReport(dir string) (reports.Report, error) {
+	path := filepath.Join(dir, "report.json")
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return reports.Report{}, harness.Usagef("%s: no report.json: is this the --out of a run?", dir)
+	}
+	if err != nil {
+		return reports.Report{}, harness.Usagef("report: %w", err)
+	}
+	defer f.Close()
+	r, err := reports.ReadJSON(f)
+	if err == nil {
+		err = r.Check()
+	}
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// evidenceIn is a run's folder below the folder of its report; empty where it is
+// not there: a report.json may have travelled alone.
+func evidenceIn(dir, run string) string {
+	if run == "" {
+		return ""
+	}
+	run = filepath.Join(dir, run)
+	if st, err := os.Stat(run); err != nil || !st.IsDir() {
+		return ""
+	}
+	return run
 }
 
 func renderTo(c *cobra.Command, r reports.Report, opt render.Options, path string) error {
@@ -83,29 +114,45 @@ func renderTo(c *cobra.Command, r reports.Report, opt render.Options, path strin
 		opt.Color, opt.Width = shown.Color, shown.Width
 		return render.Write(c.OutOrStdout(), r, opt)
 	}
-	f, err := os.Create(path)
-	if err != nil {
+	var text bytes.Buffer
+	if err := render.Write(&text, r, opt); err != nil {
+		return err
+	}
+	if err := writeFile(path, text.Bytes()); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	return errors.Join(render.Write(f, r, opt), f.Close())
+	return nil
+}
+
+// writeFile replaces a file as a whole, or not at all. What is no file, a pipe
+// or /dev/stdout, must stay what it is.
+func writeFile(path string, text []byte) error {
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+		return os.WriteFile(path, text, 0o644)
+	}
+	return renameio.WriteFile(path, text, 0o644)
 }
 
 // renderOptions colors text for a terminal. NO_COLOR and FORCE_COLOR are read
 // here and nowhere deeper (no-color.org, force-color.org).
 func renderOptions(w io.Writer, format string) render.Options {
 	opt := render.Options{Format: format}
-	f, isFile := w.(*os.File)
-	opt.Color = isFile && term.IsTerminal(int(f.Fd()))
+	opt.Color = isTerminal(w)
 	if os.Getenv("FORCE_COLOR") != "" {
 		opt.Color = true
 	}
 	if os.Getenv("NO_COLOR") != "" {
 		opt.Color = false
 	}
-	if opt.Color && isFile {
+	if f, isFile := w.(*os.File); opt.Color && isFile {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 			opt.Width = width
 		}
 	}
 	return opt
+}
+
+func isTerminal(w io.Writer) bool {
+	f, isFile := w.(*os.File)
+	return isFile && term.IsTerminal(int(f.Fd()))
 }

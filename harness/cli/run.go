@@ -90,7 +90,7 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict in some run
 	fl.DurationVar(&f.timeout, "timeout", 0, "guest time after which a run has hung (default 60s)")
 	fl.StringVar(&f.config, "config", "", "fragment of kernel options on top of the base")
 	fl.BoolVar(&f.llvm, "llvm", false, "build kernel and modules with clang (LLVM=1)")
-	fl.StringVar(&f.format, "format", "text", "what goes to stdout: text, json or github")
+	fl.StringVar(&f.format, "format", "text", "what goes to stdout: one of "+strings.Join(render.Formats(), ", "))
 	fl.BoolVar(&f.keep, "keep", false, "leave the guest paused after its verdict")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the guest's console")
 	completeWords(c, "arch", "x86_64", "arm64")
@@ -107,6 +107,9 @@ func completeWords(c *cobra.Command, flag string, words ...string) {
 
 // run is the whole of `kmemgate run`: from flags to report and verdict.
 func run(c *cobra.Command, dir string, f runFlags) error {
+	if err := fitsStdout(f.format, c.OutOrStdout()); err != nil {
+		return err
+	}
 	scenario, err := loadScenario(dir)
 	if err != nil {
 		return err
@@ -154,7 +157,9 @@ func group(w io.Writer, title string) (end func()) {
 	return func() { fmt.Fprintln(w, "::endgroup::") }
 }
 
-// present writes the report to stdout and says where the evidence lies.
+// present writes the report to stdout. At the end a person always sees the
+// verdict, where the evidence lies and the line that reproduces it: on stderr,
+// where stdout is for a program.
 func present(c *cobra.Command, report reports.Report, s *scenarios.Scenario, out, format string) error {
 	opt := renderOptions(c.OutOrStdout(), format)
 	opt.OutDir = out
@@ -164,10 +169,12 @@ func present(c *cobra.Command, report reports.Report, s *scenarios.Scenario, out
 	if err := render.Write(c.OutOrStdout(), report, opt); err != nil {
 		return err
 	}
-	if format != "text" { // which says so itself
-		fmt.Fprintf(c.ErrOrStderr(), "evidence: %s\n", out)
+	if format == "text" { // which says so itself
+		return nil
 	}
-	return nil
+	shown := renderOptions(c.ErrOrStderr(), "text")
+	shown.OutDir = out
+	return render.Ending(c.ErrOrStderr(), report, shown)
 }
 
 // relativeTo is path as seen from dir, where it lies below it; an annotation
@@ -204,6 +211,15 @@ func asVerdict(v reports.Verdict) error {
 		return nil
 	}
 	return verdictError{v}
+}
+
+// fitsStdout refuses to write what is no text to a terminal, before anything is
+// done.
+func fitsStdout(format string, stdout io.Writer) error {
+	if format == "pprof" && isTerminal(stdout) {
+		return harness.Usagef("--format pprof is binary, and stdout a terminal: add > leaks.pprof")
+	}
+	return nil
 }
 
 func knownFormat(format string) error {

@@ -68,7 +68,7 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict for some mo
 	fl.StringVar(&f.run.baseline, "baseline", "", "file of known leaks")
 	fl.StringVar(&f.run.failOn, "fail-on", "", "new, any or never (default new)")
 	fl.BoolVar(&f.run.allowWarn, "allow-warn", false, "a WARN in dmesg does not void the verdict")
-	fl.StringVar(&f.run.format, "format", "text", "what goes to stdout: one of the formats of report")
+	fl.StringVar(&f.run.format, "format", "text", "what goes to stdout: one of "+strings.Join(render.Formats(), ", "))
 	fl.BoolVarP(&f.run.verbose, "verbose", "v", false, "show the guests' consoles")
 	completeWords(c, "arch", "x86_64", "arm64")
 	completeWords(c, "clock", "warp", "real")
@@ -78,6 +78,9 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict for some mo
 }
 
 func sweep(c *cobra.Command, patterns []string, f sweepFlags) error {
+	if err := fitsStdout(f.run.format, c.OutOrStdout()); err != nil {
+		return err
+	}
 	scenario, err := scenarios.Parse("sweep", nil)
 	if err != nil {
 		return err

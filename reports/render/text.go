@@ -2,7 +2,9 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -16,6 +18,7 @@ import (
 const (
 	textDetailed = 25  // leaks told in full; the rest get a line each
 	textListed   = 200 // lines of leaks told in short
+	textWidth    = 100 // where there is no terminal
 )
 
 // textWriter writes the report for a person at a terminal.
@@ -27,10 +30,7 @@ type textWriter struct {
 }
 
 func writeText(buf *bytes.Buffer, v *view) error {
-	t := &textWriter{Buffer: buf, view: v, paint: newPalette(v.opt.Color), width: v.opt.Width}
-	if t.width <= 0 {
-		t.width = 100
-	}
+	t := &textWriter{Buffer: buf, view: v, paint: newPalette(v.opt.Color), width: cmp.Or(v.opt.Width, textWidth)}
 	t.headline()
 	t.runs()
 	t.leakList()
@@ -174,6 +174,16 @@ func names(list []string) string {
 		return fmt.Sprintf("%s and %s", strings.Join(list[:2], ", "), plural(len(list)-2, "more run"))
 	}
 	return strings.Join(list, ", ")
+}
+
+// Ending writes how a run ended, for a person who sees no text report: what
+// stdout has then is for a program.
+func Ending(w io.Writer, r reports.Report, opt Options) error {
+	t := &textWriter{Buffer: &bytes.Buffer{}, view: newView(r, opt), paint: newPalette(opt.Color), width: cmp.Or(opt.Width, textWidth)}
+	t.headline()
+	t.ending()
+	_, err := w.Write(t.Bytes())
+	return err
 }
 
 // ending says where the evidence is and how to see it again, of the runs that
