@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -294,6 +293,11 @@ func TestPageInPrint(t *testing.T) {
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
 	require.Equal(t, 3, eval[int](b, `[...document.querySelectorAll("details.leak .stack")].filter(s => s.checkVisibility()).length`), "the new leaks unfold")
 	require.False(t, eval[bool](b, `document.querySelector(".tools").checkVisibility()`))
+	require.Equal(t, "visible", eval[string](b, `getComputedStyle(document.querySelector(".scroll")).overflowX`), "a wide grid is not cut")
+	require.Equal(t, "exact", eval[string](b, `getComputedStyle(document.querySelector(".cell")).printColorAdjust`), "red stays red")
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+	require.Equal(t, "rgb(255, 255, 255)", eval[string](b, `getComputedStyle(document.body).backgroundColor`), "paper is white")
+	b.shoot("print")
 	pdf, err := chromedp.Run(b.ctx, chromedp.PrintToPDF())
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(pdf), "%PDF-"))
@@ -301,19 +305,34 @@ func TestPageInPrint(t *testing.T) {
 	require.Zero(t, eval[int](b, `document.querySelectorAll("details.leak[open]").length`))
 }
 
-// TestPageOf5000Leaks is about time; the bounds are wide, for a busy machine.
-func TestPageOf5000Leaks(t *testing.T) {
-	began := time.Now()
-	b := open(t, crowd(5000), 1200, 900, Options{})
-	t.Logf("written and loaded in %v; the browser took %.0f ms of it", time.Since(began), eval[float64](b, `performance.timing.loadEventEnd - performance.timing.navigationStart`))
-	const search = `(() => { const q = document.getElementById("q"); q.value = "leak_4999"; const t = performance.now();
+// pageTimes are the quickest of several loads and searches, in milliseconds.
+func pageTimes(t *testing.T, leaks int) (load, search float64) {
+	t.Helper()
+	b := open(t, crowd(leaks), 1200, 900, Options{})
+	const key = `(() => { const q = document.getElementById("q"); q.value = "leak_%d"; const t = performance.now();
 q.dispatchEvent(new Event("input")); return new Promise(f => requestAnimationFrame(() => { document.body.offsetHeight; f(performance.now() - t); })); })()`
-	took := eval[float64](b, search)
-	t.Logf("searched in %.0f ms", took)
-	require.Equal(t, []string{"leak_4999"}, b.shown())
-	require.Less(t, took, 2000.0, "ms for a key")
-	require.Less(t, time.Since(began), 90*time.Second)
+	load, search = 1e9, 1e9
+	for i := range 3 {
+		load = min(load, eval[float64](b, `performance.timing.loadEventEnd - performance.timing.navigationStart`))
+		for j := range 3 {
+			search = min(search, eval[float64](b, fmt.Sprintf(key, leaks-1-i-j)))
+			require.Equal(t, []string{fmt.Sprintf("leak_%d", leaks-1-i-j)}, b.shown())
+		}
+		b.do(chromedp.Reload())
+	}
 	b.fine()
+	return load, search
+}
+
+// TestPageOf5000Leaks: ten times the leaks cost about ten times the time, on
+// whatever machine; what is done for each pair of leaks would cost a hundred.
+func TestPageOf5000Leaks(t *testing.T) {
+	const slack = 25
+	load, search := pageTimes(t, 500)
+	load10, search10 := pageTimes(t, 5000)
+	t.Logf("500 leaks: load %.0f ms, search %.1f ms; 5000: %.0f ms, %.1f ms", load, search, load10, search10)
+	require.Less(t, load10, slack*load)
+	require.Less(t, search10, slack*max(search, 5)) // a frame takes what it takes
 }
 
 // TestPageOfHostileNames: nothing runs, nothing is asked for.
@@ -327,4 +346,91 @@ func TestPageOfHostileNames(t *testing.T) {
 	require.Contains(t, eval[string](b, `document.querySelector("details.leak .title").textContent`), "<script>alert(1)</script>")
 	b.shoot("hostile")
 	b.fine()
+}
+
+// belowToolbar is how far a thing lies below the toolbar; negative: behind it.
+const belowToolbar = `(s => document.querySelector(s).getBoundingClientRect().top - (t => t.bottom * (t.bottom > 0 && t.top < innerHeight))(document.querySelector(".tools").getBoundingClientRect()))`
+
+// What a link leads to is to be seen: the toolbar stays on top, or scrolls away.
+func TestPageTargetsAreNotBehindTheToolbar(t *testing.T) {
+	for _, width := range []int64{1200, 700, 375} {
+		b := open(t, sample(), width, 700, sampleOptions)
+		b.press(kb.Escape)
+		eval[bool](b, `(location.hash = "#leak-1") !== ""`)
+		b.settle()
+		require.GreaterOrEqual(t, eval[float64](b, belowToolbar+`("#leak-1 summary")`), 0.0, "%d pixels wide", width)
+		require.Less(t, eval[float64](b, `document.querySelector("#leak-1 summary").getBoundingClientRect().bottom`), 700.0)
+		b.fine()
+	}
+}
+
+// A run without leaks has its reason among the runs: its cell leads there.
+func TestPageCellsLeadToTheReason(t *testing.T) {
+	b := open(t, sample(), 1200, 500, sampleOptions)
+	for _, n := range []string{"2", "4", "2"} { // no verdict, clean, and again
+		eval[bool](b, `(scrollTo(0, 0), document.querySelector("#run-`+n+`").open = false) || true`)
+		b.click(`.cell[data-run="` + n + `"]`)
+		b.settle()
+		require.True(t, eval[bool](b, `document.querySelector("#run-`+n+`").open`), n)
+		top := eval[float64](b, `document.querySelector("#run-`+n+` summary").getBoundingClientRect().top`)
+		require.True(t, top >= 0 && top < 500, "run %s at %v", n, top)
+		require.Len(t, b.shown(), 3, "and filters nothing")
+	}
+	require.Contains(t, eval[string](b, `document.querySelector("#run-2 .why").textContent`), "23 of the canary")
+	b.fine()
+}
+
+func TestPageGridIsEven(t *testing.T) {
+	r := sample()
+	for i := range r.Runs {
+		r.Runs[i].Scenario += " of a long name"
+	}
+	b := open(t, r, 375, 800, sampleOptions)
+	require.Len(t, eval[[]float64](b, `[...new Set([...document.querySelectorAll(".cell")].map(c => c.getBoundingClientRect().width))]`), 1, "cells are of one width")
+	require.Equal(t, 1, eval[int](b, `document.querySelector(".grid tbody th").getClientRects().length`))
+	require.Less(t, eval[float64](b, `(r => (r.selectNodeContents(document.querySelector(".grid tbody th")), r.getBoundingClientRect().height))(document.createRange())`), 30.0, "a scenario's name is one line")
+	eval[bool](b, `(document.querySelector(".scroll").scrollLeft = 200) > 0`)
+	b.settle()
+	require.GreaterOrEqual(t, eval[float64](b, `document.querySelector(".grid tbody th").getBoundingClientRect().left`), 0.0, "and stays where the columns scroll")
+	const room = `(q => { const c = document.createElement("canvas").getContext("2d"), s = getComputedStyle(q); c.font = s.font;
+return q.clientWidth - parseFloat(s.paddingLeft) - parseFloat(s.paddingRight) - c.measureText(q.placeholder).width; })(document.getElementById("q"))`
+	require.Greater(t, eval[float64](b, room), 0.0, "the search's hint is not cut")
+	b.fine()
+}
+
+func TestPageChartLabelsStandApart(t *testing.T) {
+	for _, cycles := range []int{2, 14, 15, 39, 120} {
+		r := sample()
+		r.Runs[0].Cycles = nil
+		for n := range cycles {
+			r.Runs[0].Cycles = append(r.Runs[0].Cycles, reports.CycleResult{N: n + 1, Orphans: n * 37, Bytes: int64(n) * 64})
+		}
+		b := open(t, r, 1200, 900, sampleOptions)
+		const overlaps = `(() => { const all = [...document.querySelectorAll("#run-0 .chart text")].map(t => [t.textContent, t.getBoundingClientRect()]).filter(t => t[0]);
+return all.flatMap(([a, x], i) => all.slice(i + 1).filter(([, y]) => x.left < y.right && y.left < x.right && x.top < y.bottom && y.top < x.bottom).map(([b]) => a + " on " + b)); })()`
+		require.Greater(t, eval[int](b, `document.querySelectorAll("#run-0 .chart text").length`), 2)
+		require.Empty(t, eval[[]string](b, overlaps), "%d cycles", cycles)
+		b.fine()
+	}
+}
+
+// What failed is told by colour and by letter, each kind by its own.
+func TestPageStripTellsKindsApart(t *testing.T) {
+	r := sample()
+	r.Runs[0].Walk.Findings = nil
+	for n, kind := range findingKinds {
+		r.Runs[0].Walk.Findings = append(r.Runs[0].Walk.Findings, reports.Finding{N: n + 1, Kind: kind})
+	}
+	b := open(t, r, 1200, 900, sampleOptions)
+	const apart = `(f => new Set([...document.querySelectorAll("#run-0 .legend .w")].filter(w => w.textContent).map(f)).size)`
+	require.Equal(t, len(findingKinds), eval[int](b, apart+`(w => getComputedStyle(w).backgroundColor)`))
+	require.Equal(t, len(findingKinds), eval[int](b, apart+`(w => w.textContent)`))
+	require.Empty(t, eval[[]string](b, contrast))
+	b.fine()
+}
+
+func TestPageSaysHowToReproduceEveryLeak(t *testing.T) {
+	b := open(t, sample(), 1200, 900, sampleOptions)
+	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("details.leak")].filter(d => !d.textContent.includes("kmemgate run --kernel 6.12.117 --arch x86_64")).map(d => d.id)`))
+	require.Equal(t, 2, eval[int](b, `document.querySelector("#leak-1").textContent.split("kmemgate run --kernel").length - 1`), "a line a run that shows it")
 }

@@ -31,6 +31,19 @@ var chartTheme = charts.MakeTheme(charts.ThemeOption{
 
 func chartColor(n uint8) charts.Color { return charts.Color{R: n, G: n, B: n, A: 255} }
 
+// everyNth leaves every n-th label, from the first on, so that at most some
+// fourteen stand below the chart. The library itself always names the last,
+// which then stands on the one before.
+func everyNth(labels []string) []string {
+	n := (len(labels) + 13) / 14
+	for i := range labels {
+		if i%n != 0 {
+			labels[i] = ""
+		}
+	}
+	return labels
+}
+
 // cycleChart draws orphans over cycles. It is made of numbers alone, so that
 // nothing in it needs quoting.
 func cycleChart(cycles []reports.CycleResult) template.HTML {
@@ -43,7 +56,8 @@ func cycleChart(cycles []reports.CycleResult) template.HTML {
 	}
 	opt := charts.NewLineChartOptionWithData([][]float64{orphans})
 	opt.Theme = chartTheme
-	opt.XAxis.Labels = labels
+	opt.XAxis.Labels = everyNth(labels)
+	opt.XAxis.LabelCount = len(labels)
 	opt.YAxis = []charts.YAxisOption{{Min: new(0.0)}}
 	opt.ValueFormatter = func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 640, Height: 220, Theme: chartTheme})

@@ -113,7 +113,7 @@ func (v *view) facts(run reports.Run) []pageFact {
 type pageWalk struct {
 	Summary  string
 	Cells    []walkCell
-	Legend   []string
+	Legend   []walkCell
 	Untried  bool
 	Findings []pageFinding
 }
@@ -150,15 +150,18 @@ func (v *view) pageWalk(run int, walk reports.WalkResult) *pageWalk {
 			continue
 		}
 		worst[f.N] = kind
-		p.Cells[f.N-1] = walkCell{class(f.Kind), strings.ToUpper(f.Kind[:1]), fmt.Sprintf("allocation %d: %s", f.N, f.Kind), href}
+		p.Cells[f.N-1] = walkCell{class(f.Kind), walkLetter(f.Kind), fmt.Sprintf("allocation %d: %s", f.N, f.Kind), href}
 	}
 	for _, k := range findingKinds {
 		if slices.ContainsFunc(p.Cells, func(c walkCell) bool { return c.Class == k }) {
-			p.Legend = append(p.Legend, k)
+			p.Legend = append(p.Legend, walkCell{Class: k, Letter: walkLetter(k)})
 		}
 	}
 	return p
 }
+
+// walkLetter tells a kind of finding without its colour; no two begin alike.
+func walkLetter(kind string) string { return strings.ToUpper(kind[:1]) }
 
 // leakHref is the anchor of the leak that a finding of a run speaks of.
 func (v *view) leakHref(run int, signature string) string {

@@ -4,6 +4,7 @@
   const leaks = [...document.querySelectorAll("details.leak")];
   const chips = [...document.querySelectorAll(".chip[data-status]")];
   const cells = [...document.querySelectorAll(".cell")];
+  const tools = $(".tools");
   const q = $("#q"), count = $("#count"), runChip = $("#run-filter");
   const texts = leaks.map((d) => d.dataset.q);
   const runs = leaks.map((d) => new Set(d.dataset.runs.split(" ")));
@@ -32,6 +33,13 @@
     chips.forEach((c) => press(c, true));
     apply();
   }
+  // go follows a cell without leaks to where its run says why.
+  function go(n) {
+    const id = "#run-" + n;
+    if (location.hash !== id) location.hash = id; else open();
+    document.querySelector(id + " summary").focus({ preventScroll: true });
+  }
+  // pick shows the leaks of one run, or of all again.
   function pick(n) {
     run = run === n ? "" : n;
     const title = document.querySelector(`#run-${CSS.escape(n)} .title`);
@@ -39,6 +47,7 @@
     const detail = document.getElementById("run-" + n);
     if (run && detail) detail.open = true;
     apply();
+    if (run) $("#leaks").scrollIntoView();
   }
   // open unfolds what a link points to, and shows it where a filter hid it.
   function open() {
@@ -62,7 +71,7 @@
     q.addEventListener("input", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(apply); });
     chips.forEach((c) => c.addEventListener("click", () => { press(c, c.ariaPressed !== "true"); apply(); }));
     runChip.addEventListener("click", () => { run = ""; apply(); });
-    cells.forEach((c) => c.addEventListener("click", (e) => { e.preventDefault(); pick(c.dataset.run); }));
+    cells.forEach((c) => c.addEventListener("click", (e) => { e.preventDefault(); (c.classList.contains("leaks") ? pick : go)(c.dataset.run); }));
     for (const a of document.querySelectorAll("[data-find]"))
       a.addEventListener("click", (e) => { e.preventDefault(); q.value = a.dataset.find; apply(); $("#leaks").scrollIntoView(); });
     if (chips.some(fails)) chips.forEach((c) => press(c, fails(c))); // at first, what made the verdict
@@ -78,6 +87,13 @@
     const act = { "/": () => q.focus(), j: () => step(1), k: () => step(-1) }[e.key];
     if (act) { e.preventDefault(); act(); }
   });
+  // What is scrolled to must not lie behind the toolbar, however many rows it has.
+  function clear() {
+    const over = tools && getComputedStyle(tools).position === "sticky" ? tools.offsetHeight : 0;
+    document.documentElement.style.scrollPaddingTop = over + 8 + "px";
+  }
+  addEventListener("resize", clear);
+  clear();
   addEventListener("hashchange", open);
   open();
 
