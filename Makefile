@@ -17,7 +17,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: all deps test-deps build gate test test-all unit vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
+.PHONY: all deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
 
 all: build
 
@@ -40,11 +40,14 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 	$(KMEMGATE) run $(HERE) scenarios/leak-on-exit; test $$? -eq 1
 	$(KMEMGATE) run $(HERE) scenarios/clean
 
-test: test-deps build lint unit scenarios test-actions test-readme ## everything that CI runs
+test: test-deps build lint kernel unit scenarios test-actions test-readme ## everything that CI runs
 	go test -count=1 -timeout 10m -v -run '^TestFaults(Red|Green)$$|^TestDocs$$' ./harness/faults
 
-test-all: test-deps build lint unit vm drivers test-actions test-readme test-faults test-planted ## every pair of kernel and architecture
+test-all: test-deps build lint kernel unit vm drivers test-actions test-readme test-faults test-planted ## every pair of kernel and architecture
 	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios -skip '$(PROVING)'
+
+kernel: build ## 6.12/x86_64, whose source has the reader that unit checks KTAP with
+	$(KMEMGATE) kernel build 6.12/x86_64
 
 # -short leaves out the tests of harness that boot VMs of their own; test-all runs them (vm).
 unit:
@@ -99,6 +102,10 @@ lint:
 	go tool -modfile=.github/tools/actionlint/go.mod actionlint
 	test -z "$$(gofmt -l .)"
 	go mod tidy -diff
+
+shots: ## pictures of the HTML page (wide, phone, dark, print) into shots/, to be looked at
+	mkdir -p shots
+	KMEMGATE_SHOTS=$(CURDIR)/shots go test -count=1 -run '^TestPage' ./reports/render
 
 fuzz: ## every fuzz target for FUZZTIME (default 1m)
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

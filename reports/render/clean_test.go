@@ -6,8 +6,10 @@ import (
 	netmail "net/mail"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/pprof/profile"
 	"github.com/joshdk/go-junit"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -123,7 +125,8 @@ func restore(r *reports.Report, evil string) {
 func checkHarmless(t *testing.T, format string, out []byte, evil string) {
 	t.Helper()
 	if format == "pprof" {
-		return // gzip'd protobuf: its own test reads it
+		checkProfile(t, out)
+		return
 	}
 	text := string(out)
 	require.True(t, utf8.Valid(out), "%s: UTF-8", format)
@@ -150,7 +153,7 @@ func checkHarmless(t *testing.T, format string, out []byte, evil string) {
 		for line := range strings.Lines(text) {
 			require.Regexp(t, ktapLine, line)
 		}
-	case "folded":
+	case "folded", "folded-objects":
 		for line := range strings.Lines(text) {
 			require.Regexp(t, `^([^; #:][^;]*;)*[^; #:][^;]* \d+\n$`, line)
 		}
@@ -164,6 +167,28 @@ func checkHarmless(t *testing.T, format string, out []byte, evil string) {
 		checkMarkdown(t, out)
 	case "html":
 		checkHTML(t, out)
+	}
+}
+
+// checkProfile unpacks the profile and looks at every string that its readers
+// print.
+func checkProfile(t *testing.T, out []byte) {
+	t.Helper()
+	p, err := profile.ParseData(out)
+	require.NoError(t, err)
+	var texts []string
+	for _, f := range p.Function {
+		texts = append(texts, f.Name, f.SystemName, f.Filename)
+	}
+	for _, s := range p.Sample {
+		for key, values := range s.Label {
+			texts = append(append(texts, key), values...)
+		}
+	}
+	require.Greater(t, len(texts), 20)
+	for _, text := range texts {
+		require.True(t, utf8.ValidString(text), "%q", text)
+		require.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
 	}
 }
 

@@ -22,8 +22,8 @@ func write(t *testing.T, r reports.Report, opt Options) string {
 }
 
 func TestFormats(t *testing.T) {
-	require.Equal(t, []string{"folded", "github", "html", "json", "junit", "ktap", "mail", "markdown", "pprof", "sarif", "text"}, Formats())
-	require.ErrorContains(t, Write(&bytes.Buffer{}, sample(), Options{Format: "pdf"}), `unknown format "pdf" (want one of folded, github,`)
+	require.Equal(t, []string{"folded", "folded-objects", "github", "html", "json", "junit", "ktap", "mail", "markdown", "pprof", "sarif", "text"}, Formats())
+	require.ErrorContains(t, Write(&bytes.Buffer{}, sample(), Options{Format: "pdf"}), `unknown format "pdf" (want one of folded, folded-objects, github,`)
 	require.Equal(t, write(t, sample(), Options{Format: "text"}), write(t, sample(), Options{}), "text is the default")
 	for _, format := range Formats() { // nothing to say is said without a crash
 		require.NoError(t, Write(&bytes.Buffer{}, reports.Report{}, Options{Format: format}), format)

@@ -45,17 +45,18 @@ type writer func(*bytes.Buffer, *view) error
 // A format renders a view; raw formats get the report as it is and quote
 // everything themselves, so that a program reads back what was there.
 var formats = map[string]writer{
-	"text":     writeText,
-	"json":     writeJSON,
-	"github":   writeGitHub,
-	"markdown": writeMarkdown,
-	"junit":    writeJUnit,
-	"ktap":     writeKTAP,
-	"sarif":    writeSARIF,
-	"folded":   writeFolded,
-	"pprof":    writePprof,
-	"mail":     writeMail,
-	"html":     writeHTML,
+	"text":           writeText,
+	"json":           writeJSON,
+	"github":         writeGitHub,
+	"markdown":       writeMarkdown,
+	"junit":          writeJUnit,
+	"ktap":           writeKTAP,
+	"sarif":          writeSARIF,
+	"folded":         writeFolded,
+	"folded-objects": writeFoldedObjects,
+	"pprof":          writePprof,
+	"mail":           writeMail,
+	"html":           writeHTML,
 }
 
 // Formats lists the formats, sorted.

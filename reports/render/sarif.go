@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"path"
 	"slices"
@@ -27,11 +28,13 @@ const (
 func writeSARIF(buf *bytes.Buffer, v *view) error {
 	run := sarif.NewRunWithInformationURI("kmemgate", homepage)
 	run.Tool.Driver.Rules = sarifRules()
+	cut := 0
 	for _, g := range v.leaks {
-		if len(run.Results) == sarifMost {
-			break
-		}
-		if g.Status != reports.Transient && g.Status != reports.Noise {
+		switch {
+		case !leaked(g.Status):
+		case len(run.Results) == sarifMost:
+			cut++
+		default:
 			run.Results = append(run.Results, v.sarifLeak(g))
 		}
 	}
@@ -40,7 +43,7 @@ func writeSARIF(buf *bytes.Buffer, v *view) error {
 			run.Results = append(run.Results, v.sarifFinding(r, f))
 		}
 	}
-	run.Invocations = []*sarif.Invocation{v.sarifInvocation()}
+	run.Invocations = []*sarif.Invocation{v.sarifInvocation(cut)}
 	report := sarif.NewReport()
 	report.AddRun(run)
 	text, err := json.MarshalIndent(report, "", " ")
@@ -127,7 +130,7 @@ func (v *view) sarifPlace(file, module string, line int) *sarif.PhysicalLocation
 		return nil
 	}
 	artifact := sarif.NewSimpleArtifactLocation(uri)
-	if relative {
+	if relative && !kernelHeader(file) { // which lies in no repository of the driver's
 		artifact.URIBaseID = new("%SRCROOT%")
 	}
 	p := sarif.NewPhysicalLocation().WithArtifactLocation(artifact)
@@ -192,7 +195,7 @@ func (v *view) sarifFinding(run reports.Run, f reports.Finding) *sarif.Result {
 
 // sarifInvocation says so where a run had no verdict: an empty list of results
 // must not read as a clean bill.
-func (v *view) sarifInvocation() *sarif.Invocation {
+func (v *view) sarifInvocation(cut int) *sarif.Invocation {
 	inv := sarif.NewInvocation()
 	inv.ExecutionSuccessful = new(v.tally.runs[reports.None] == 0)
 	for _, run := range v.report.Runs {
@@ -200,6 +203,10 @@ func (v *view) sarifInvocation() *sarif.Invocation {
 			n := sarif.NewNotification().WithLevel("error").WithMessage(sarif.NewTextMessage("no verdict: " + runName(run) + ": " + runSummary(run)))
 			inv.ToolExecutionNotifications = append(inv.ToolExecutionNotifications, n)
 		}
+	}
+	if cut > 0 {
+		text := fmt.Sprintf("%s left out: code scanning shows %d; report.json has them all", plural(cut, "more leak"), sarifMost)
+		inv.ToolExecutionNotifications = append(inv.ToolExecutionNotifications, sarif.NewNotification().WithLevel("warning").WithMessage(sarif.NewTextMessage(text)))
 	}
 	for _, w := range v.warnings() {
 		n := sarif.NewNotification().WithLevel("warning").WithMessage(sarif.NewTextMessage(w))

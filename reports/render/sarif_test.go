@@ -106,3 +106,27 @@ func TestSARIFBaselineStates(t *testing.T) {
 		require.Equal(t, want, *r.BaselineState)
 	}
 }
+
+// What was cut is said where code scanning shows it, and what lies in the
+// kernel's tree is no file of the repository.
+func TestSARIFSaysWhatWasCut(t *testing.T) {
+	out := write(t, crowd(sarifMost+7), Options{Format: "sarif"})
+	require.NoError(t, validate(t, sarifSchema(t), []byte(out)))
+	require.Contains(t, out, "7 more leaks left out: code scanning shows 5000; report.json has them all")
+	require.NotContains(t, write(t, crowd(9), Options{Format: "sarif"}), "left out")
+
+	v := newView(reports.Report{}, Options{SourceDir: "drivers/leaky"})
+	require.Nil(t, v.sarifPlace("include/linux/slab.h", "leaky", 9).ArtifactLocation.URIBaseID)
+	require.Equal(t, "%SRCROOT%", *v.sarifPlace("leaky.c", "leaky", 9).ArtifactLocation.URIBaseID)
+}
+
+func TestMailSaysWhatWasCut(t *testing.T) {
+	require.Contains(t, write(t, crowd(mailLeaks+5), Options{Format: "mail"}), "and 5 more leaks, not shown here.")
+	r := crowd(0)
+	f := r.Runs[0].Walk.Findings[0]
+	for n := range mailLeaks + 3 {
+		f.N = n + 1
+		r.Runs[0].Walk.Findings = append(r.Runs[0].Walk.Findings, f)
+	}
+	require.Regexp(t, `and 6 more failing error paths, not shown\s+here\.`, write(t, r, Options{Format: "mail"}))
+}

@@ -23,20 +23,31 @@ func leaked(s reports.Status) bool {
 //
 //	6.12.117/x86_64/leaky;do_one_initcall;leaky_init [leaky];kmalloc 192
 func writeFolded(buf *bytes.Buffer, v *view) error {
+	v.folded(buf, func(l reports.Leak) int64 { return l.Bytes })
+	return nil
+}
+
+// writeFoldedObjects is the same for the number of objects: the format has room
+// for one number a line.
+func writeFoldedObjects(buf *bytes.Buffer, v *view) error {
+	v.folded(buf, func(l reports.Leak) int64 { return int64(l.Count) })
+	return nil
+}
+
+func (v *view) folded(buf *bytes.Buffer, amount func(reports.Leak) int64) {
 	for _, run := range v.report.Runs {
 		root := foldedName(join("/", run.Kernel, run.Arch, run.Scenario))
 		for _, l := range run.Leaks {
-			if !leaked(l.Status) || l.Bytes <= 0 {
+			if !leaked(l.Status) || amount(l) <= 0 {
 				continue
 			}
 			stack := []string{root}
 			for _, f := range slices.Backward(l.Frames) {
 				stack = append(stack, foldedName(join(" ", f.Function, bracket(f.Module))))
 			}
-			fmt.Fprintf(buf, "%s %d\n", strings.Join(stack, ";"), l.Bytes)
+			fmt.Fprintf(buf, "%s %d\n", strings.Join(stack, ";"), amount(l))
 		}
 	}
-	return nil
 }
 
 func bracket(module string) string {
