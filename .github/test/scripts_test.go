@@ -252,3 +252,18 @@ func (s *script) becomeNobody(t *testing.T, device string) {
 		require.NoError(t, os.Chown(path, nobody, nobody))
 	}
 }
+
+// Calls of gate.yml that differ in any input must not cancel each other.
+func TestConcurrencyGroupHasEveryInput(t *testing.T) {
+	text := readFile(t, "../workflows/gate.yml")
+	group := section(text, "concurrency:", "jobs:")
+	inputs := 0
+	for line := range strings.Lines(section(text, "    inputs:", "    outputs:")) {
+		name, isInput := strings.CutSuffix(strings.TrimPrefix(strings.TrimRight(line, "\n"), "      "), ":")
+		if isInput && !strings.HasPrefix(name, " ") {
+			inputs++
+			require.Regexp(t, `\{\{ inputs\.`+name+`\s*\}\}`, group)
+		}
+	}
+	require.Equal(t, 11, inputs)
+}
