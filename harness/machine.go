@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -111,16 +112,22 @@ func (p plan) share() string {
 	return "off"
 }
 
-// kernelArgs is the guest's command line.
+// detectorArg is the kernel argument that turns kmemleak on or off.
+const detectorArg = "kmemleak="
+
+// kernelArgs is the guest's command line. Where the machine's own part names
+// kmemleak, ours does not; with no value, as "kmemleak=", nobody does: a kernel
+// with DEFAULT_OFF then stays as it was built.
 func (p plan) kernelArgs() string {
-	args := []string{
-		"console=" + p.facts.console,
-		initramfs.KernelArgs,
-		"panic=-1", // reboot at once, which -no-reboot makes an end
-		p.facts.cmdline,
-		p.Cmdline, // last, so that it wins
+	own := strings.Fields(p.Cmdline)
+	args := strings.Fields("console=" + p.facts.console + " " + initramfs.KernelArgs)
+	if slices.ContainsFunc(own, func(a string) bool { return strings.HasPrefix(a, detectorArg) }) {
+		args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, detectorArg) })
+		own = slices.DeleteFunc(own, func(a string) bool { return a == detectorArg })
 	}
-	return strings.Join(strings.Fields(strings.Join(args, " ")), " ")
+	args = append(args, "panic=-1") // reboot at once, which -no-reboot makes an end
+	args = append(args, strings.Fields(p.facts.cmdline)...)
+	return strings.Join(append(args, own...), " ") // its own last, so that it wins
 }
 
 // args is QEMU's command line without the program, the kernel and its
