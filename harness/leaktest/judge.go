@@ -28,6 +28,7 @@ func (opt Options) judge(t *testing.T, gate *harness.Gate, s *scenarios.Scenario
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("outcome: %s", outcome(run))
 	dir := filepath.Join(gate.Out, run.Dir)
 	var diff []string
 	if expected {
@@ -110,6 +111,18 @@ func quoteAll(words []string) string {
 	return strings.Join(out, " ")
 }
 
+// outcome is one line that two runs alike have in common.
+func outcome(run reports.Run) string {
+	words := []string{string(run.Verdict)}
+	if run.Reason != "" {
+		words = append(words, run.Reason)
+	}
+	for _, l := range run.Leaks {
+		words = append(words, fmt.Sprintf("%s %s %s %d×%d", l.Status, l.Kind, l.Function, l.Count, l.Size))
+	}
+	return strings.Join(words, ", ")
+}
+
 // observed is the run in the words of an expectation.
 func observed(run reports.Run, dir string) scenarios.Observed {
 	o := scenarios.Observed{
@@ -122,7 +135,7 @@ func observed(run reports.Run, dir string) scenarios.Observed {
 	for _, l := range run.Leaks {
 		o.Leaks = append(o.Leaks, scenarios.ObservedLeak{
 			Function: l.Function, Kind: l.Kind, Status: string(l.Status), Count: l.Count,
-			Size: l.Size, File: l.File, Line: l.Line, Children: l.Children,
+			Size: l.Size, PerCycle: l.PerCycle, File: l.File, Line: l.Line, Children: l.Children,
 		})
 	}
 	return o
