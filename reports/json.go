@@ -18,24 +18,22 @@ func NewReport(runs []Run) Report {
 	return Report{Schema: Schema, Verdict: overall(runs), Runs: runs, Warnings: staleWarnings(runs)}
 }
 
-// staleWarnings names the suppressions that no run with a verdict used, of those
-// on a kernel that they are for.
+// staleWarnings names the suppressions that no run with a verdict used: one
+// that is for some kernel only is not stale.
 func staleWarnings(runs []Run) []string {
-	used, unused := map[string]bool{}, map[string]bool{}
+	unused, judged := map[string]int{}, 0
 	for _, r := range runs {
 		if r.Verdict != Clean && r.Verdict != Leaks {
 			continue
 		}
-		for _, s := range r.UsedSuppressions {
-			used[s] = true
-		}
+		judged++
 		for _, s := range r.UnusedSuppressions {
-			unused[s] = true
+			unused[s]++
 		}
 	}
 	var out []string
-	for s := range unused {
-		if !used[s] {
+	for s, n := range unused {
+		if n == judged {
 			out = append(out, s+" is stale: it matches no leak any more; remove it")
 		}
 	}

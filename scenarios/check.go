@@ -27,6 +27,7 @@ type ObservedLeak struct {
 	Status   string
 	Count    int
 	Size     int64
+	PerCycle float64
 	File     string
 	Line     int
 	Children int
@@ -96,7 +97,7 @@ func compareLeaks(want []ExpectedLeak, got []ObservedLeak) []string {
 func (l ExpectedLeak) fits(o ObservedLeak) bool {
 	return cmp.Or(l.Status, "new") == cmp.Or(o.Status, "new") &&
 		is(l.Function, o.Function) && is(l.Kind, o.Kind) && is(l.File, o.File) &&
-		is(l.Count, o.Count) && is(l.Size, o.Size) && is(l.Line, o.Line) && is(l.Children, o.Children)
+		is(l.Count, o.Count) && is(l.Size, o.Size) && (l.PerCycle == nil || *l.PerCycle == o.PerCycle) && is(l.Line, o.Line) && is(l.Children, o.Children)
 }
 
 func is[T comparable](want, got T) bool {
@@ -106,7 +107,7 @@ func is[T comparable](want, got T) bool {
 
 func (l ExpectedLeak) demands() int {
 	n := 0
-	for _, set := range []bool{l.Function != "", l.Kind != "", l.File != "", l.Count != 0, l.Size != 0, l.Line != 0, l.Children != 0} {
+	for _, set := range []bool{l.Function != "", l.Kind != "", l.File != "", l.Count != 0, l.Size != 0, l.PerCycle != nil, l.Line != 0, l.Children != 0} {
 		if set {
 			n++
 		}
@@ -135,9 +136,13 @@ func (l ExpectedLeak) String() string {
 }
 
 func (l ExpectedLeak) observed() ObservedLeak {
+	var perCycle float64
+	if l.PerCycle != nil {
+		perCycle = *l.PerCycle
+	}
 	return ObservedLeak{
 		Function: l.Function, Kind: l.Kind, Status: cmp.Or(l.Status, "new"), Count: l.Count,
-		Size: l.Size, File: l.File, Line: l.Line, Children: l.Children,
+		Size: l.Size, PerCycle: perCycle, File: l.File, Line: l.Line, Children: l.Children,
 	}
 }
 
@@ -154,6 +159,7 @@ func (o ObservedLeak) String() string {
 	put("status", o.Status, o.Status != "")
 	put("count", fmt.Sprint(o.Count), o.Count != 0)
 	put("size", fmt.Sprint(o.Size), o.Size != 0)
+	put("per_cycle", fmt.Sprint(o.PerCycle), o.PerCycle != 0)
 	put("file", o.File, o.File != "")
 	put("line", fmt.Sprint(o.Line), o.Line != 0)
 	put("children", fmt.Sprint(o.Children), o.Children != 0)

@@ -79,20 +79,17 @@ func (s *Scenario) ExpectFor(release, arch string) (Expectation, bool) {
 	return s.Expect[i].onArch(release, arch), true
 }
 
-// coarseSizes are what kmalloc rounds up to 128 bytes on arm64 before 6.5
-// (ARCH_KMALLOC_MINALIGN, arch/arm64/include/asm/cache.h): a cache of the
-// driver's own is not rounded, and none in the suite has one of these sizes.
-var coarseSizes = []int64{8, 16, 32, 64, 96}
+// smallestBucket is that of kmalloc on arm64 before 6.5 (ARCH_KMALLOC_MINALIGN,
+// arch/arm64/include/asm/cache.h).
+const smallestBucket = 128
 
-// onArch is the expectation with the sizes that objects have there.
+// onArch is the expectation with the sizes that kmalloc's objects have there.
 func (e Expectation) onArch(release, arch string) Expectation {
-	if arch != "arm64" || !MatchAny([]string{"<6.5"}, release) {
-		return e
-	}
+	coarse := arch == "arm64" && MatchKernel("<6.5", release)
 	e.Leaks = slices.Clone(e.Leaks)
 	for i, l := range e.Leaks {
-		if slices.Contains(coarseSizes, l.Size) {
-			e.Leaks[i].Size = 128
+		if e.Leaks[i].Size = max(l.Size, l.Kmalloc); coarse && l.Kmalloc > 0 {
+			e.Leaks[i].Size = max(l.Kmalloc, smallestBucket)
 		}
 	}
 	return e

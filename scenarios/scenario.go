@@ -92,7 +92,13 @@ type ExpectedLeak struct {
 	Status   string `yaml:"status"`
 	Count    int    `yaml:"count"`
 	Size     int64  `yaml:"size"`
-	File     string `yaml:"file"`
-	Line     int    `yaml:"line"`
-	Children int    `yaml:"children"`
+	// Kmalloc is Size for an object that kmalloc took from a bucket of so many
+	// bytes: on a kernel without buckets that small the size of its smallest.
+	Kmalloc int64 `yaml:"kmalloc"`
+	// PerCycle is by how many objects the leak grows with each cycle; nil is
+	// not compared, for 0 means something.
+	PerCycle *float64 `yaml:"per_cycle"`
+	File     string   `yaml:"file"`
+	Line     int      `yaml:"line"`
+	Children int      `yaml:"children"`
 }

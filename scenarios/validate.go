@@ -208,7 +208,10 @@ func (d *document) expectation(at string, e Expectation) {
 	for i, leak := range e.Leaks {
 		d.oneOf(item(at+".leaks", i)+".kind", leak.Kind, kinds)
 		d.oneOf(item(at+".leaks", i)+".status", leak.Status, statuses)
-		if leak.Count < 0 || leak.Size < 0 || leak.Line < 0 || leak.Children < 0 {
+		if leak.Size != 0 && leak.Kmalloc != 0 {
+			d.errorf(item(at+".leaks", i), "says both size and kmalloc; keep one")
+		}
+		if leak.Count < 0 || leak.Size < 0 || leak.Kmalloc < 0 || leak.PerCycle != nil && *leak.PerCycle < 0 || leak.Line < 0 || leak.Children < 0 {
 			d.errorf(item(at+".leaks", i), "a number below zero; leave it out where it does not matter")
 		}
 	}

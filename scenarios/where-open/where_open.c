@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * where_open: every open of its debugfs file allocates a session, and release
- * forgets it.
+ * where_open: every open of its debugfs file allocates a session, and there is
+ * no release to free it.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>
