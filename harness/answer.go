@@ -141,7 +141,7 @@ func (a *answer) unload(m wire.Unload) {
 			break
 		}
 	}
-	if m.Orphans > 0 || m.Bytes > 0 {
+	if m.Counted {
 		a.cycles = append(a.cycles, reports.Cycle{N: m.Cycle, Orphans: m.Orphans, Bytes: m.Bytes})
 	}
 }

@@ -85,9 +85,7 @@ func (j *judge) leak(members []*orphan, status Status) Leak {
 	}
 	slices.Sort(l.Walk)
 	l.Walk = slices.Compact(l.Walk)
-	if n := j.cycles(); n > 1 {
-		l.PerCycle = float64(l.Count) / float64(n)
-	}
+	l.PerCycle, l.Cycles = j.perCycle(members)
 	if l.File != "" {
 		l.Source = j.src.excerpt(l.File, l.Line)
 	}

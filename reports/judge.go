@@ -353,8 +353,3 @@ func (j *judge) noise(control, before []Record) map[string]int {
 	}
 	return noise
 }
-
-// cycles is how often the modules were loaded and unloaded.
-func (j *judge) cycles() int {
-	return max(len(j.c.Cycles), len(j.c.Exercises), 1)
-}

@@ -112,23 +112,27 @@ type AuditEntry struct {
 
 // Leak is the orphans of one signature.
 type Leak struct {
-	Signature string   `json:"signature"`
-	Title     string   `json:"title"` // "memory leak in FUNC"
-	Status    Status   `json:"status"`
-	Note      string   `json:"note,omitempty"` // e.g. the suppression's reason
-	Kind      string   `json:"kind"`           // "object", "percpu" or "phys"
-	Function  string   `json:"function"`
-	Module    string   `json:"module,omitempty"`
-	File      string   `json:"file,omitempty"`
-	Line      int      `json:"line,omitempty"`
-	Size      int64    `json:"size"` // of one object, the most frequent
-	Count     int      `json:"count"`
-	Bytes     int64    `json:"bytes"`
-	PerCycle  float64  `json:"per_cycle,omitempty"`
-	Children  int      `json:"children,omitempty"` // orphans only a leaked object points to
-	Sites     []Site   `json:"sites,omitempty"`
-	Frames    []Frame  `json:"frames"`
-	Records   []string `json:"records"` // raw text, of the first MaxRecords
+	Signature string `json:"signature"`
+	Title     string `json:"title"` // "memory leak in FUNC"
+	Status    Status `json:"status"`
+	Note      string `json:"note,omitempty"` // e.g. the suppression's reason
+	Kind      string `json:"kind"`           // "object", "percpu" or "phys"
+	Function  string `json:"function"`
+	Module    string `json:"module,omitempty"`
+	File      string `json:"file,omitempty"`
+	Line      int    `json:"line,omitempty"`
+	Size      int64  `json:"size"` // of one object, the most frequent
+	Count     int    `json:"count"`
+	Bytes     int64  `json:"bytes"`
+	// PerCycle is by how much Count grew with each cycle after the first; 0 of
+	// a run with Cycles means that it did not: what happens once.
+	PerCycle float64 `json:"per_cycle,omitempty"`
+	// Cycles are those in which the objects were allocated, of a run with several.
+	Cycles   []int    `json:"cycles,omitempty"`
+	Children int      `json:"children,omitempty"` // orphans only a leaked object points to
+	Sites    []Site   `json:"sites,omitempty"`
+	Frames   []Frame  `json:"frames"`
+	Records  []string `json:"records"` // raw text, of the first MaxRecords
 
 	// Source is the line with two lines of context on either side, where
 	// the driver's source was at hand.

@@ -78,7 +78,7 @@ func (a *agent) cycle(n int) error {
 			return err
 		}
 		if last := len(unloads) - 1; last >= 0 {
-			unloads[last].Orphans, unloads[last].Bytes = orphans, bytes
+			unloads[last].Counted, unloads[last].Orphans, unloads[last].Bytes = true, orphans, bytes
 		}
 	}
 	a.log.drain()

@@ -105,8 +105,9 @@ type Unload struct {
 	// Bound lists the devices just before the unload, as in Load: a probe may
 	// end after the load did.
 	Bound []string `json:"bound,omitempty"`
-	// Orphans and Bytes count what kmemleak reported after this cycle,
-	// filled where a job has more than one cycle.
+	// Counted says that Orphans and Bytes count what kmemleak reported after
+	// this cycle, with the last unload of a cycle, where a job has several.
+	Counted bool  `json:"counted,omitempty"`
 	Orphans int   `json:"orphans,omitempty"`
 	Bytes   int64 `json:"bytes,omitempty"`
 }

@@ -87,7 +87,7 @@ func total(seen []reports.Leak) (orphans int, bytes int64) {
 
 // object tells an orphan from what a walk of error paths met besides.
 func object(kind string) bool {
-	return !slices.Contains([]string{"oops", "panic", "hang", "warn"}, kind)
+	return !slices.Contains([]string{"oops", "panic", "hang", "stuck", "warn"}, kind)
 }
 
 // sighting writes one, and brings the track of its signature up to date. The

@@ -70,8 +70,11 @@ func amount(l reports.Leak) string {
 	default:
 		parts = []string{plural(l.Count, kind) + " of mostly " + size(l.Size), size(l.Bytes) + " in all"}
 	}
-	if l.PerCycle > 0 {
+	switch {
+	case l.PerCycle > 0:
 		parts = append(parts, strconv.FormatFloat(l.PerCycle, 'g', 3, 64)+" per cycle")
+	case len(l.Cycles) > 0:
+		parts = append(parts, "once")
 	}
 	return strings.Join(parts, ", ")
 }
