@@ -66,7 +66,7 @@ soak: build ## the wrong and the right driver on both architectures, REPEATS tim
 
 # The whole suite on the default kernel, but for the scenarios that want a kernel of their own (boot-*), and the spine on
 # the other pairs. test-all leaves nothing out.
-SPINE := clean|leak-on-exit|kmemleak-test
+SPINE := clean|leak-on-exit|kmemleak-test|where-(init|exit|work|inlined)|algo-orphan-list
 scenarios: build
 	$(KMEMGATE) kernel build $(PAIRS)
 	KMEMGATE_PAIRS="6.12/x86_64" $(TEST_VM) ./scenarios -run '^TestScenarios$$' -skip '^TestScenarios$$/././boot-(auto-scan|default-off.*|first-scan|small-pool)$$'

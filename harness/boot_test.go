@@ -1,10 +1,19 @@
 package harness
 
 import (
+	"os"
+	"regexp"
+	"strconv"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/reports"
 )
+
+// mostMemory bounds what QEMU takes of the host, in kB, for a guest of 128 MB.
+const mostMemory = 400_000
 
 // TestBoot runs the kernel's own leaking module, cold, on each architecture.
 func TestBoot(t *testing.T) {
@@ -13,10 +22,36 @@ func TestBoot(t *testing.T) {
 			m := testMachine(t, arch)
 			h := &Host{Temp: t.TempDir()}
 			out := t.TempDir()
-			c, err := h.Boot(t.Context(), m, canaryJob(t, m), RunOptions{OutDir: out})
+			peak := 0
+			c, err := h.Boot(t.Context(), m, canaryJob(t, m), RunOptions{OutDir: out, ReadMemory: func(*reports.Capture) []reports.Region {
+				peak = peakMemory(t, h.Temp) // all is said, and QEMU is still there
+				return nil
+			}})
 			require.NoError(t, err)
 			t.Log(c.Timings)
 			require.Empty(t, c.Reason, c.Detail)
+			t.Logf("peak memory of QEMU: %d MB", peak/1000)
+			assert.Positive(t, peak)
+			assert.Less(t, peak, mostMemory)
 		})
 	}
+}
+
+// peakMemory is the most that the one QEMU below dir ever had in RAM, in kB.
+//
+// Example: VmHWM:	  181264 kB
+func peakMemory(t *testing.T, dir string) int {
+	pids := qemusIn(t, dir)
+	if !assert.Len(t, pids, 1) {
+		return 0
+	}
+	text, err := os.ReadFile("/proc/" + pids[0] + "/status")
+	assert.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(text)
+	if !assert.NotNil(t, m) {
+		return 0
+	}
+	kb, err := strconv.Atoi(string(m[1]))
+	assert.NoError(t, err)
+	return kb
 }

@@ -242,7 +242,7 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	if err != nil {
 		return reports.Run{}, err
 	}
-	run := reports.Judge(capture, g.policy(c.scenario, c.known, dir))
+	run := reports.Judge(capture, g.policy(c.scenario, c.known, capture.Kernel, dir))
 	// A driver that does not load and unload as it is has no error paths to walk.
 	if run.Verdict != reports.None && run.Verdict != reports.Skipped && c.scenario.ErrorPaths.Wanted() {
 		pieces, err := g.walkErrorPaths(ctx, c, dir)
@@ -258,7 +258,9 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 	return run, nil
 }
 
-func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, dir string) reports.Policy {
+// policy is what a run on a kernel of this release is judged by. Suppressions that
+// are for other kernels are no concern of it.
+func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, release, dir string) reports.Policy {
 	p := reports.Policy{
 		FailOn:       s.FailOn,
 		AllowWarn:    s.AllowWarn,
@@ -271,7 +273,11 @@ func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, dir string
 		p.Now = time.Now()
 	}
 	for _, s := range s.Suppress {
-		p.Suppress = append(p.Suppress, reports.Suppression(s))
+		if scenarios.MatchAny(s.Kernels, release) {
+			p.Suppress = append(p.Suppress, reports.Suppression{
+				Match: s.Match, Signature: s.Signature, Reason: s.Reason, URL: s.URL, Expires: s.Expires, Line: s.Line,
+			})
+		}
 	}
 	return p
 }

@@ -90,7 +90,7 @@ func (s *Sweep) kernel(ctx context.Context, state *sweepState, source, arch stri
 		if err := c.fail(ctx, reports.ReasonKernel, err); err != nil {
 			return nil, err
 		}
-		return []reports.Run{reports.Judge(c.failure.capture(c), s.Gate.policy(s.Scenario, s.Gate.Baseline, ""))}, nil
+		return []reports.Run{reports.Judge(c.failure.capture(c), s.Gate.policy(s.Scenario, s.Gate.Baseline, "", ""))}, nil
 	}
 	plan, err := s.plan(ctx, c)
 	if err != nil {

@@ -92,7 +92,7 @@ const everything = -2
 
 // judge judges one turn of a group: -1 is what is no turn's.
 func (k *sweptKernel) judge(g *groupRun, p parts, i int) reports.Run {
-	return reports.Judge(k.sub(g, p, i), k.Gate.policy(k.Scenario, k.Gate.Baseline, g.dir))
+	return reports.Judge(k.sub(g, p, i), k.Gate.policy(k.Scenario, k.Gate.Baseline, g.capture.Kernel, g.dir))
 }
 
 // sub is the part of a group's capture that belongs to one turn.

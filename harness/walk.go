@@ -260,5 +260,5 @@ func (w *walk) keep(c *reports.Capture) {
 }
 
 func (w *walk) judge(c *reports.Capture) reports.Run {
-	return reports.Judge(c, w.gate.policy(w.cell.scenario, w.cell.known, c.Dir))
+	return reports.Judge(c, w.gate.policy(w.cell.scenario, w.cell.known, c.Kernel, c.Dir))
 }

@@ -28,7 +28,7 @@ import (
 // proxy stands before a registry and breaks what passes.
 func proxy(t *testing.T, r *testRegistry, through func(next http.Handler) http.HandlerFunc) Registry {
 	t.Helper()
-	to, err := url.Parse("http://" + r.host)
+	to, err := url.Parse("http://" + r.Host)
 	require.NoError(t, err)
 	forward := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.Out.URL.Scheme, p.Out.URL.Host = to.Scheme, to.Host
@@ -79,20 +79,19 @@ func TestPullCutOff(t *testing.T) {
 	}
 }
 
-// TestPullHelper is the process that TestPullKilled kills.
-func TestPullHelper(t *testing.T) {
-	dir := os.Getenv("KMEMGATE_TEST_PULL_TO")
-	if dir == "" {
-		t.Skip("for TestPullKilled")
-	}
-	b := &Builder{Cache: &Cache{Dir: dir, Limit: -1}}
-	_, err := b.Pull(t.Context(), Registry{Reference: os.Getenv("KMEMGATE_TEST_PULL_FROM")}, nil)
+// pullUntilKilled is what TestPullKilled's other process does.
+func pullUntilKilled(t *testing.T, from, to string) {
+	b := &Builder{Cache: &Cache{Dir: to, Limit: -1}}
+	_, err := b.Pull(t.Context(), Registry{Reference: from}, nil)
 	t.Fatalf("not killed: %v", err)
 }
 
 // A process that is killed in the middle of any blob leaves no kernel that looks
 // whole, nor a lock: the next pull works.
 func TestPullKilled(t *testing.T) {
+	if to := os.Getenv("KMEMGATE_TEST_PULL_TO"); to != "" {
+		pullUntilKilled(t, os.Getenv("KMEMGATE_TEST_PULL_FROM"), to)
+	}
 	r, spec := pushed(t)
 	for _, n := range []int32{2, 4, int32(2 + len(kernelLayers))} { // the source, the image, the last
 		held, done := make(chan bool), make(chan bool)
@@ -106,7 +105,7 @@ func TestPullKilled(t *testing.T) {
 			}
 		})
 		b, _ := testBuilder(t)
-		child := exec.Command(os.Args[0], "-test.run=^TestPullHelper$")
+		child := exec.Command(os.Args[0], "-test.run=^TestPullKilled$")
 		child.Env = append(os.Environ(), "KMEMGATE_TEST_PULL_TO="+b.Cache.Dir, "KMEMGATE_TEST_PULL_FROM="+holding.Reference)
 		require.NoError(t, child.Start())
 		<-held
@@ -154,19 +153,19 @@ func TestPullTampered(t *testing.T) {
 	r, spec := pushed(t)
 	m := r.manifests(t)[0]
 	for _, desc := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
-		good, err := os.ReadFile(r.blob(desc.Digest.String()))
+		good, err := os.ReadFile(r.Blob(desc.Digest.String()))
 		require.NoError(t, err)
 		for _, at := range []int{0, len(good) / 2, len(good) - 1} {
 			bad := bytes.Clone(good)
 			bad[at] ^= 0x20
-			require.NoError(t, os.WriteFile(r.blob(desc.Digest.String()), bad, 0o644))
+			require.NoError(t, os.WriteFile(r.Blob(desc.Digest.String()), bad, 0o644))
 			b, _ := testBuilder(t)
 			_, err = b.Pull(t.Context(), r.kernels(), nil)
 			require.ErrorContains(t, err, desc.Digest.String(), "byte %d of %s", at, desc.MediaType)
 			require.ErrorContains(t, err, "digest")
 			nothingOf(t, b)
 		}
-		require.NoError(t, os.WriteFile(r.blob(desc.Digest.String()), good, 0o644))
+		require.NoError(t, os.WriteFile(r.Blob(desc.Digest.String()), good, 0o644))
 	}
 	b, _ := testBuilder(t)
 	pullsWell(t, b, r.kernels(), spec)
@@ -227,7 +226,7 @@ func TestPullHostile(t *testing.T) {
 		require.NoError(t, repo.Push(t.Context(), desc, bytes.NewReader(text)))
 		pushManifest(t, repo, evil, "evil")
 		b, _ := testBuilder(t)
-		_, err := b.Pull(t.Context(), Registry{Reference: r.host + "/kernels:evil"}, nil)
+		_, err := b.Pull(t.Context(), Registry{Reference: r.Host + "/kernels:evil"}, nil)
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, desc.Digest.String())
 		nothingOf(t, b)

@@ -1,9 +1,7 @@
 package kernels
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,57 +16,15 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/kmemgate/kmemgate/kconfig"
+	"github.com/kmemgate/kmemgate/kernels/registrytest"
 )
 
-// testRegistry is Debian's docker-registry, on a free port and an empty folder.
-type testRegistry struct {
-	host, data string
-}
+// testRegistry is a real server on this machine.
+type testRegistry struct{ *registrytest.Registry }
 
-// Example: time="…" level=info msg="listening on 127.0.0.1:36105" go.version=go1.19.8
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
+func startRegistry(t *testing.T) *testRegistry { return &testRegistry{registrytest.Start(t)} }
 
-func startRegistry(t *testing.T) *testRegistry {
-	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("docker-registry: not found: apt-get install docker-registry")
-		}
-		t.Skip("docker-registry: not found")
-	}
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: '127.0.0.1:0'}\n", dir)
-	write(t, dir, "config.yml", config)
-	server := exec.Command(program, "serve", filepath.Join(dir, "config.yml"))
-	out, err := server.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			go func() {
-				for lines.Scan() { // so that it never waits for us
-				}
-			}()
-			return &testRegistry{host: m[1], data: filepath.Join(dir, "docker/registry/v2")}
-		}
-	}
-	t.Fatal("docker-registry does not listen")
-	return nil
-}
-
-func (r *testRegistry) kernels() Registry { return Registry{Reference: r.host + "/kernels"} }
-
-// blob is the file of a blob.
-func (r *testRegistry) blob(digest string) string {
-	sum := strings.TrimPrefix(digest, "sha256:")
-	return filepath.Join(r.data, "blobs/sha256", sum[:2], sum, "data")
-}
+func (r *testRegistry) kernels() Registry { return Registry{Reference: r.Host + "/kernels"} }
 
 // manifests are those that the tag names.
 func (r *testRegistry) manifests(t *testing.T) (all []ocispec.Manifest) {
@@ -89,7 +45,7 @@ func (r *testRegistry) manifests(t *testing.T) (all []ocispec.Manifest) {
 
 func (r *testRegistry) tagged(t *testing.T, name string) bool {
 	t.Helper()
-	repo, err := remote.NewRepository(r.host + name)
+	repo, err := remote.NewRepository(r.Host + name)
 	require.NoError(t, err)
 	repo.PlainHTTP = true
 	_, err = repo.Resolve(t.Context(), "latest")
@@ -170,14 +126,14 @@ func TestPushAndPull(t *testing.T) {
 		require.NoError(t, err)
 		name, err := here.Push(t.Context(), r.kernels(), []Spec{s})
 		require.NoError(t, err)
-		require.Regexp(t, `^`+regexp.QuoteMeta(r.host)+`/kernels@sha256:[0-9a-f]{64}$`, name)
+		require.Regexp(t, `^`+regexp.QuoteMeta(r.Host)+`/kernels@sha256:[0-9a-f]{64}$`, name)
 	}
 	all := r.manifests(t)
 	require.Len(t, all, 2)
 	require.Equal(t, all[0].Layers[0], all[1].Layers[0], "the source is stored once")
 	require.Equal(t, layerType(layerSource), all[0].Layers[0].MediaType)
 	require.Equal(t, typeKernel, all[0].ArtifactType)
-	blob, err := os.ReadFile(r.blob(all[0].Config.Digest.String()))
+	blob, err := os.ReadFile(r.Blob(all[0].Config.Digest.String()))
 	require.NoError(t, err)
 	root, err := here.cache().root()
 	require.NoError(t, err)
@@ -212,13 +168,13 @@ func TestPullSaysWhatThereIs(t *testing.T) {
 	other.Source = "6.1"
 	_, err := b.Pull(t.Context(), r.kernels(), []Spec{other})
 	require.ErrorContains(t, err, "no kernel 6.1/"+spec.Arch+", but ["+spec.Source+"/"+spec.Arch+" (6.12.7)]")
-	_, err = b.Pull(t.Context(), Registry{Reference: r.host + "/kernels:nightly"}, nil)
+	_, err = b.Pull(t.Context(), Registry{Reference: r.Host + "/kernels:nightly"}, nil)
 	require.ErrorContains(t, err, "not found")
 	require.False(t, IsUsage(err))
 	_, err = b.Pull(t.Context(), Registry{Reference: "kernels"}, nil)
 	require.True(t, IsUsage(err), "%v", err)
 	nothingOf(t, b)
-	byDigest := r.host + "/kernels@" + indexDigest(t, r)
+	byDigest := r.Host + "/kernels@" + indexDigest(t, r)
 	pullsWell(t, b, Registry{Reference: byDigest}, spec)
 	series := spec
 	series.Source = "6.12"

@@ -64,6 +64,26 @@ func NewBaseline(r Report) Baseline {
 	return buildBaseline(known, titles)
 }
 
+// MergeBaselines knows what either does; of a site that both have, the higher
+// count holds. Either may be nil.
+func MergeBaselines(a, b *Baseline) *Baseline {
+	known, titles := map[siteKey]int{}, map[string]string{}
+	for _, from := range []*Baseline{a, b} {
+		if from == nil {
+			continue
+		}
+		for _, e := range from.Leaks {
+			titles[e.Signature] = e.Title
+			for _, s := range e.Sites {
+				key := siteKey{e.Signature, s.Function, s.Text}
+				known[key] = max(known[key], s.Count)
+			}
+		}
+	}
+	merged := buildBaseline(known, titles)
+	return &merged
+}
+
 // Beyond names the first finding of a walk that no baseline can hold: an oops,
 // a panic, a hang or a warning has no allocating line. Empty: there is none.
 func Beyond(r Report) string {

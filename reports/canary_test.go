@@ -1,10 +1,30 @@
 package reports
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
+
+// TestCanaryPage wants the table of the page that tells of it.
+func TestCanaryPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/canary.md")
+	require.NoError(t, err)
+	for _, p := range canaryParts {
+		count, from := fmt.Sprint(p.count), ""
+		if p.perCPU {
+			count += " a CPU"
+		}
+		if p.since != (series{}) {
+			from = fmt.Sprintf(" %d.%d", p.since.major, p.since.minor)
+		}
+		assert.Contains(t, string(page), fmt.Sprintf("\n| `%s` | %s |%s | %s |\n", p.text, count, from, p.why))
+	}
+	assert.Contains(t, string(page), fmt.Sprintf("%d on 6.1 and %d from 6.12", canaryTotal(&Capture{Kernel: "6.1"}), canaryTotal(&Capture{Kernel: "6.12"})))
+}
 
 func TestCanaryAddressesAreThoseOfItsCalls(t *testing.T) {
 	const dmesg = `[    1.100000] kmemleak: Kmemleak testing

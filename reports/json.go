@@ -18,22 +18,24 @@ func NewReport(runs []Run) Report {
 	return Report{Schema: Schema, Verdict: overall(runs), Runs: runs, Warnings: staleWarnings(runs)}
 }
 
-// staleWarnings names the suppressions that no run with a verdict used: one
-// that is for some kernel only is not stale.
+// staleWarnings names the suppressions that no run with a verdict used, of those
+// on a kernel that they are for.
 func staleWarnings(runs []Run) []string {
-	unused, judged := map[string]int{}, 0
+	used, unused := map[string]bool{}, map[string]bool{}
 	for _, r := range runs {
 		if r.Verdict != Clean && r.Verdict != Leaks {
 			continue
 		}
-		judged++
+		for _, s := range r.UsedSuppressions {
+			used[s] = true
+		}
 		for _, s := range r.UnusedSuppressions {
-			unused[s]++
+			unused[s] = true
 		}
 	}
 	var out []string
-	for s, n := range unused {
-		if n == judged {
+	for s := range unused {
+		if !used[s] {
 			out = append(out, s+" is stale: it matches no leak any more; remove it")
 		}
 	}

@@ -245,9 +245,9 @@ func (j *judge) findLeaks(r reads) {
 	adopt(lasting(orphans), j.c.Memory)
 	j.run.Leaks = j.group(orphans)
 	j.p.Baseline.apply(j.run.Leaks)
-	warnings, used := suppress(j.run.Leaks, j.p.Suppress, j.c.Kernel, j.p.Now)
+	warnings, used := suppress(j.run.Leaks, j.p.Suppress, j.p.Now)
 	j.run.Warnings = append(j.run.Warnings, warnings...)
-	j.run.UnusedSuppressions = unusedSuppressions(j.p.Suppress, used, j.c.Kernel)
+	j.run.UsedSuppressions, j.run.UnusedSuppressions = splitSuppressions(j.p.Suppress, used)
 	j.walkLeaks()
 	slices.SortStableFunc(j.run.Leaks, func(a, b Leak) int {
 		return cmp.Or(statusRank(a.Status)-statusRank(b.Status), cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Signature, b.Signature))

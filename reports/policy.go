@@ -3,7 +3,6 @@ package reports
 import (
 	"fmt"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -18,7 +17,8 @@ type Policy struct {
 	AllowWarn bool
 	// RequireProbe gives no verdict where no driver bound a device.
 	RequireProbe bool
-	Suppress     []Suppression
+	// Suppress are the suppressions for this run's kernel.
+	Suppress []Suppression
 	// Baseline holds the known leaks; nil: none.
 	Baseline *Baseline
 	// Now decides what has expired; zero: nothing has.
@@ -29,13 +29,12 @@ type Policy struct {
 
 // Suppression declares a leak harmless, with a reason (scenarios.Suppression).
 type Suppression struct {
-	Match     string   // glob on the title
-	Signature string   // or this one exactly
-	Reason    string   // required
-	URL       string   //
-	Kernels   []string // series or releases it holds for; empty: all
-	Expires   string   // YYYY-MM-DD, the last day it holds
-	Line      int      // in kmemgate.yml
+	Match     string // glob on the title
+	Signature string // or this one exactly
+	Reason    string // required
+	URL       string //
+	Expires   string // YYYY-MM-DD, the last day it holds
+	Line      int    // in kmemgate.yml
 }
 
 // name is how warnings call a suppression.
@@ -58,20 +57,6 @@ func (s Suppression) matches(l *Leak) bool {
 	return err == nil && ok
 }
 
-// forKernel tells whether it holds for a release: "6.12" for all of 6.12.
-func (s Suppression) forKernel(release string) bool {
-	if len(s.Kernels) == 0 {
-		return true
-	}
-	for _, k := range s.Kernels {
-		rest, ok := strings.CutPrefix(release, k)
-		if ok && (rest == "" || rest[0] < '0' || rest[0] > '9') {
-			return true
-		}
-	}
-	return false
-}
-
 // expired tells whether its last day is over. A date that cannot be read has
 // expired: a typing error must not silence a leak for ever.
 func (s Suppression) expired(now time.Time) bool {
@@ -84,12 +69,9 @@ func (s Suppression) expired(now time.Time) bool {
 
 // suppress marks new leaks that a suppression covers and returns warnings for
 // expired ones. used collects the indices of those that matched anything.
-func suppress(leaks []Leak, list []Suppression, kernel string, now time.Time) (warnings []string, used map[int]bool) {
+func suppress(leaks []Leak, list []Suppression, now time.Time) (warnings []string, used map[int]bool) {
 	used = map[int]bool{}
 	for i, s := range list {
-		if !s.forKernel(kernel) {
-			continue
-		}
 		for k := range leaks {
 			l := &leaks[k]
 			if !s.matches(l) || l.Status != New && l.Status != Suppressed {
@@ -123,16 +105,17 @@ func joinNotes(a, b string) string {
 	return a + "; " + b
 }
 
-// unusedSuppressions names those that matched no leak of any kind, for they
-// wait to silence the next one.
-func unusedSuppressions(list []Suppression, used map[int]bool, kernel string) []string {
-	var out []string
+// splitSuppressions names those that matched a leak of any kind, and those that
+// did not: they wait to silence the next one.
+func splitSuppressions(list []Suppression, matched map[int]bool) (used, unused []string) {
 	for i, s := range list {
-		if !used[i] && s.forKernel(kernel) {
-			out = append(out, s.name())
+		if matched[i] {
+			used = append(used, s.name())
+		} else {
+			unused = append(unused, s.name())
 		}
 	}
-	return out
+	return used, unused
 }
 
 // SuppressionYAML is an entry for the suppress: list of kmemgate.yml that

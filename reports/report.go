@@ -68,9 +68,10 @@ type Run struct {
 	// Reproduce is the command line that repeats this run.
 	Reproduce string `json:"reproduce,omitempty"`
 
-	// UnusedSuppressions matched no leak of this run. NewReport warns of those
-	// that no run used.
-	UnusedSuppressions []string `json:"-"`
+	// UnusedSuppressions are for this run's kernel and matched no leak of it.
+	// NewReport warns of those that no other run used.
+	UsedSuppressions   []string `json:"used_suppressions,omitempty"`
+	UnusedSuppressions []string `json:"unused_suppressions,omitempty"`
 
 	// Started is when the run began (RFC 3339, UTC); empty: not known.
 	Started string `json:"started,omitempty"`

@@ -172,6 +172,22 @@ func TestBaselineBySite(t *testing.T) {
 	}
 }
 
+func TestMergeBaselines(t *testing.T) {
+	entry := func(signature string, counts ...int) BaselineEntry {
+		e := BaselineEntry{Signature: signature, Title: "memory leak in " + signature}
+		for i, n := range counts {
+			e.Sites = append(e.Sites, BaselineSite{Function: signature, Text: string(rune('a' + i)), Count: n})
+		}
+		return e
+	}
+	a := &Baseline{Schema: BaselineSchema, Leaks: []BaselineEntry{entry("f", 1, 5), entry("g", 1)}}
+	b := &Baseline{Schema: BaselineSchema, Leaks: []BaselineEntry{entry("f", 3), entry("h", 2)}}
+	want := &Baseline{Schema: BaselineSchema, Leaks: []BaselineEntry{entry("f", 3, 5), entry("g", 1), entry("h", 2)}}
+	assert.Equal(t, want, MergeBaselines(a, b))
+	assert.Equal(t, a, MergeBaselines(a, nil))
+	assert.Equal(t, a, MergeBaselines(nil, a))
+}
+
 func TestBaselineKnowsChildren(t *testing.T) {
 	l := Leak{Signature: "a", Status: New, Count: 3, Sites: []Site{{Function: "f", Text: "x", Count: 1, Line: 3}, {Function: "f", Text: "x", Count: 1, Line: 9}, {Function: "g", Count: 1, Signature: "b"}}}
 	b := NewBaseline(Report{Runs: []Run{{Leaks: []Leak{l}}}})

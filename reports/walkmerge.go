@@ -34,7 +34,11 @@ func MergeWalk(run Run, pieces []Run) Run {
 			}
 		}
 		run.Warnings = addNew(run.Warnings, p.Warnings)
+		run.UsedSuppressions = addNew(run.UsedSuppressions, p.UsedSuppressions)
 	}
+	run.UnusedSuppressions = slices.DeleteFunc(slices.Clone(run.UnusedSuppressions), func(s string) bool {
+		return slices.Contains(run.UsedSuppressions, s)
+	})
 	reason, detail := incomplete(total, pieces)
 	switch {
 	case len(total.Findings) > 0 || leaked || run.Verdict == Leaks:

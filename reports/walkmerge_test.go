@@ -81,6 +81,14 @@ func TestMergeWalk(t *testing.T) {
 		assert.Equal(t, []Finding{{N: 1, Kind: "hang", Of: "exercise"}, {N: 4, Kind: "oops", Of: "the load of foo"}}, got.Walk.Findings)
 		assert.Equal(t, 12, got.Walk.Allocations)
 	})
+	t.Run("a suppression that a piece used is not stale", func(t *testing.T) {
+		run := Run{Verdict: Clean, UnusedSuppressions: []string{"a", "b"}}
+		p := walkedPiece(Clean, 1, 24, true)
+		p.UsedSuppressions, p.UnusedSuppressions = []string{"b"}, []string{"a"}
+		got := MergeWalk(run, []Run{p})
+		assert.Equal(t, []string{"a"}, got.UnusedSuppressions)
+		assert.Len(t, NewReport([]Run{got}).Warnings, 1)
+	})
 	t.Run("leaks of one signature are one leak", func(t *testing.T) {
 		a, b := walkedPiece(Leaks, 1, 24, false), walkedPiece(Leaks, 25, 42, true)
 		a.Leaks = []Leak{{Signature: "s", Status: New, Count: 1, Bytes: 64, Walk: []int{3}}}

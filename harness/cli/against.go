@@ -20,6 +20,9 @@ import (
 // leaksAt gates the driver as it was at a git revision: what leaks there is
 // known, so that a pull request fails on what it adds and on nothing else.
 func leaksAt(c *cobra.Command, gate *harness.Gate, s *scenarios.Scenario, f runFlags) (_ *reports.Baseline, err error) {
+	if f.baseline != "" {
+		return nil, harness.Usagef("--baseline and --against: each names what is known; give one")
+	}
 	temp, err := os.MkdirTemp("", "kmemgate-against-")
 	if err != nil {
 		return nil, fmt.Errorf("--against: %w", err)
@@ -36,8 +39,8 @@ func leaksAt(c *cobra.Command, gate *harness.Gate, s *scenarios.Scenario, f runF
 	if err := f.applyTo(old, c.Flags().Changed); err != nil {
 		return nil, err
 	}
-	old.Name, old.Kernels, old.Arches = s.Name, s.Kernels, s.Arches
-	out := gate.Out
+	measureAs(old, s)
+	out, kept := gate.Out, gate.Baseline
 	gate.Out, gate.Baseline = filepath.Join(out, "against"), nil
 	report, err := gate.Run(c.Context(), old)
 	gate.Out = out
@@ -50,7 +53,17 @@ func leaksAt(c *cobra.Command, gate *harness.Gate, s *scenarios.Scenario, f runF
 		}
 	}
 	known := reports.NewBaseline(*report)
-	return &known, nil
+	return reports.MergeBaselines(kept, &known), nil
+}
+
+// measureAs has the old driver measured as the new one will be: what raises the
+// counts of a leak, or reaches more of the driver, would make old leaks new. The
+// script and its files stay the revision's own: they belong to the driver that
+// they work, and a new one may ask for what the old driver has not.
+func measureAs(old, now *scenarios.Scenario) {
+	old.Name, old.Kernels, old.Arches = now.Name, now.Kernels, now.Arches
+	old.Cycles, old.ErrorPaths, old.Devices = now.Cycles, now.ErrorPaths, now.Devices
+	old.Unload, old.Stack = now.Unload, now.Stack
 }
 
 // exportRevision lays the driver's directory as it was at rev into temp and

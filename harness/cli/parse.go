@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/reports/render"
 )
 
 func newParse() *cobra.Command {
@@ -48,14 +50,66 @@ Exit status: 0 parsed, 2 a line that is no kmemleak text (file:line: text).`,
 
 func printRecords(w io.Writer, records []reports.Record, asJSON bool) error {
 	if asJSON {
+		list := make([]recordJSON, len(records))
+		for i := range records {
+			list[i] = asRecordJSON(&records[i])
+		}
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		return e.Encode(records)
+		return e.Encode(list)
 	}
 	for _, r := range records {
-		if _, err := io.WriteString(w, r.String()); err != nil {
+		// A task names itself: what it says must not steer the terminal.
+		if _, err := io.WriteString(w, render.Printable(r.String())); err != nil {
 			return fmt.Errorf("print records: %w", err)
 		}
 	}
 	return nil
+}
+
+// recordJSON is a record for a machine to read. Addresses are text: they have more
+// bits than a JSON number keeps in most programs.
+type recordJSON struct {
+	Line    int         `json:"line"` // of the header, in what was read
+	Kind    string      `json:"kind"` // "object", "percpu" or "phys"
+	Address string      `json:"address"`
+	Size    int64       `json:"size"`
+	Comm    string      `json:"comm"`
+	PID     int         `json:"pid"`
+	Jiffies uint64      `json:"jiffies"`
+	Age     *float64    `json:"age,omitempty"` // seconds; kernels up to about 6.7
+	Dump    string      `json:"dump,omitempty"`
+	CRC     string      `json:"crc,omitempty"`
+	Frames  []frameJSON `json:"frames"`
+	More    int         `json:"more,omitempty"` // objects with the same backtrace
+}
+
+// frameJSON is a frame: a symbol, or an address where the kernel knew none.
+type frameJSON struct {
+	Symbol  string `json:"symbol,omitempty"`
+	Offset  uint64 `json:"offset"`
+	Module  string `json:"module,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func asRecordJSON(r *reports.Record) recordJSON {
+	out := recordJSON{
+		Line: r.Line, Kind: r.Kind, Address: fmt.Sprintf("0x%x", r.Address), Size: r.Size, Comm: r.Comm, PID: r.PID,
+		Jiffies: r.Jiffies, Dump: hex.EncodeToString(r.Dump), Frames: []frameJSON{}, More: r.More,
+	}
+	if r.Age >= 0 {
+		age := r.Age.Seconds()
+		out.Age = &age
+	}
+	if r.HasCRC {
+		out.CRC = fmt.Sprintf("%x", r.CRC)
+	}
+	for _, f := range r.Frames {
+		frame := frameJSON{Symbol: f.Symbol, Offset: f.Offset, Module: f.Module}
+		if f.Addr != 0 {
+			frame.Address = fmt.Sprintf("0x%x", f.Addr)
+		}
+		out.Frames = append(out.Frames, frame)
+	}
+	return out
 }

@@ -23,6 +23,9 @@ func clean(s string) string {
 	return cut(disarm(escape(s, "")), maxLine)
 }
 
+// Printable makes text of a guest harmless to a terminal, line by line.
+func Printable(text string) string { return cleanBlock(text) }
+
 // cleanBlock is clean for text of several lines.
 func cleanBlock(s string) string {
 	if len(s) > maxBlock {
