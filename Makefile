@@ -118,6 +118,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 1m)
 	go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) ./$$(dirname $$f) || exit 1; done; done
 
 bench: build ## how much faster than the plain way, in one run
+	$(KMEMGATE) kernel build 6.12/x86_64 6.12/arm64
 	go test -run '^$$' -bench '^BenchmarkVerdict$$' -benchtime 5x -timeout 30m ./harness
 
 clean:

@@ -160,8 +160,8 @@ func (p plan) launcher() (string, []string) {
 	return "setsid", []string{"setpriv", "--pdeathsig", "KILL", "--", p.qemu}
 }
 
-// Close ends QEMU, first with a word and then without, waits until it is gone
-// and its last words were read, and removes the private folder.
+// Close ends QEMU, waits until it is gone and its last words were read, and
+// removes the private folder.
 func (g *guest) Close() {
 	g.closing.Do(func() {
 		g.quit()
@@ -182,7 +182,14 @@ func (g *guest) Close() {
 	})
 }
 
+// quit ends QEMU, first with a word and then without. A clone is ended at once: it
+// has nothing to put in order, and what it wrote into the pipes stays there.
 func (g *guest) quit() {
+	if g.plan.role == roleClone {
+		g.kill()
+		<-g.exited
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()
 	if g.qmp != nil && g.qmp.Do(ctx, "quit", nil, nil) == nil {

@@ -46,6 +46,7 @@ type Host struct {
 
 	mu        sync.Mutex
 	versions  map[string]string // of QEMU, by path
+	hashes    map[string]string // of an initramfs, by its files' names, sizes and times
 	templates map[string]*templateSlot
 }
 

@@ -36,7 +36,7 @@ func (h *Host) templateKey(ctx context.Context, p plan) (string, error) {
 			return "", hostError("", "kernel: %w", err)
 		}
 	}
-	initrd, err := hashFiles(p.Initrd...)
+	initrd, err := h.hashOnce(p.Initrd)
 	if err != nil {
 		return "", hostError("", "initramfs: %w", err)
 	}
@@ -92,6 +92,33 @@ func checkQEMU(line string) error {
 		return fmt.Errorf("version %d.%d is too old, 7.2 is the oldest that works", major, minor)
 	}
 	return nil
+}
+
+// hashOnce is hashFiles, once for the life of the host while the files stay as
+// they are: every run asks for its template.
+func (h *Host) hashOnce(paths []string) (string, error) {
+	var state strings.Builder
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&state, "%s\x00%d %d\x00", path, st.Size(), st.ModTime().UnixNano())
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sum, ok := h.hashes[state.String()]; ok {
+		return sum, nil
+	}
+	sum, err := hashFiles(paths...)
+	if err != nil {
+		return "", err
+	}
+	if h.hashes == nil {
+		h.hashes = map[string]string{}
+	}
+	h.hashes[state.String()] = sum
+	return sum, nil
 }
 
 func hashFiles(paths ...string) (string, error) {

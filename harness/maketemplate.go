@@ -34,7 +34,7 @@ func (t *Template) make(ctx context.Context, dir string) error {
 		if err := digHoles(p.ram); err != nil {
 			return hostError("", "template: %w", err)
 		}
-		if info.Bytes, err = diskBytes(p.ram, filepath.Join(dir, fileState)); err != nil {
+		if info.Bytes, err = diskBytes(p.ram, p.initrd, filepath.Join(dir, fileState)); err != nil {
 			return hostError("", "template: %w", err)
 		}
 	}

@@ -3,11 +3,15 @@ package harness
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kmemgate/kmemgate/reports"
 )
@@ -19,6 +23,8 @@ const (
 	// readTotal and readCount bound all regions of a run.
 	readTotal = 32 << 20
 	readCount = 20000
+	// readAtOnce is how many reads QEMU is asked for before it has answered the first.
+	readAtOnce = 16
 	// readTime bounds the whole reading.
 	readTime = 20 * time.Second
 )
@@ -51,24 +57,32 @@ func (g *guest) readMemory(ctx context.Context, regions []reports.Region) map[ui
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	memory, total := map[uint64][]byte{}, 0
-	for _, r := range regions[:min(len(regions), readCount)] {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(readAtOnce)
+	for i, r := range regions[:min(len(regions), readCount)] {
 		size := int(min(r.Size, readMax))
-		if size <= 0 || total+size > readTotal || ctx.Err() != nil {
+		if size <= 0 || total+size > readTotal {
 			continue
 		}
-		if b := g.readRegion(ctx, r.Addr, size); b != nil {
-			memory[r.Addr] = b
-			total += size
-		}
+		total += size
+		group.Go(func() error {
+			if b := g.readRegion(ctx, r.Addr, size, g.dir.file(fmt.Sprintf("memory-%d", i))); b != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				memory[r.Addr] = b
+			}
+			return nil
+		})
 	}
+	_ = group.Wait() // of errors there are none
 	return memory
 }
 
 // readRegion reads by virtual address, as the CPU would; where that fails it
 // tries the kernel's linear map. On arm64 the first fails while the CPU is
 // stopped in user mode (measured).
-func (g *guest) readRegion(ctx context.Context, addr uint64, size int) []byte {
-	file := g.dir.file("memory")
+func (g *guest) readRegion(ctx context.Context, addr uint64, size int, file string) []byte {
 	defer os.Remove(file)
 	// memsave takes its address as a signed integer (qapi/machine.json).
 	args := map[string]any{"val": int64(addr), "size": size, "filename": file}

@@ -54,7 +54,7 @@ type templateInfo struct {
 	Command string `json:"command"`
 	// Seconds is how long that took.
 	Seconds float64 `json:"seconds"`
-	// Bytes is the disk space of RAM and state.
+	// Bytes is the disk space of RAM, state and initramfs.
 	Bytes int64 `json:"bytes,omitempty"`
 }
 
