@@ -62,7 +62,20 @@ func newRun(c *Capture) Run {
 	for _, cy := range c.Cycles {
 		r.Cycles = append(r.Cycles, CycleResult(cy))
 	}
+	r.Warnings = fallbacks(c)
 	return r
+}
+
+// fallbacks say what a run had to do without, and why: its verdict counts as much,
+// but it took longer, or does not repeat to the byte.
+func fallbacks(c *Capture) (list []string) {
+	if c.ClockNote != "" {
+		list = append(list, "the clock was "+c.Clock+": "+c.ClockNote)
+	}
+	if c.BootNote != "" {
+		list = append(list, "the guest was booted cold: "+c.BootNote)
+	}
+	return list
 }
 
 func (j *judge) warn(format string, args ...any) {

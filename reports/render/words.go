@@ -158,13 +158,12 @@ func runSummary(run reports.Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// work tells what a run did, so that a green run that did nothing shows.
+// work tells what a run did, so that a green run that did nothing shows, and how
+// its time passed.
 func work(run reports.Run) string {
 	s := run.Stats
-	return strings.Join([]string{
-		plural(s.Loads, "load"), plural(s.Tracked, "allocation"), plural(s.Devices, "device"),
-		fmt.Sprintf("canary %d/%d", run.Canary.Found, run.Canary.Expected),
-	}, ", ")
+	return join(", ", plural(s.Loads, "load"), plural(s.Tracked, "allocation"), plural(s.Devices, "device"),
+		fmt.Sprintf("canary %d/%d", run.Canary.Found, run.Canary.Expected), join(" ", run.Clock, run.Boot))
 }
 
 // orphansByCycle is "1 → 2 → 3".
