@@ -185,7 +185,7 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 		return c, err
 	}
 	if s.Build != "" { // before a kernel is built in vain
-		if err := kernels.CheckDriver(filepath.Join(s.Dir, s.Build)); err != nil {
+		if err := kernels.CheckDriver(ctx, filepath.Join(s.Dir, s.Build), source, arch); err != nil {
 			return c, c.fail(ctx, reports.ReasonBuild, err)
 		}
 	}

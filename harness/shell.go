@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ func (g *Gate) Shell(ctx context.Context, s *scenarios.Scenario, opt ShellOption
 		return err
 	}
 	if f := c.failure; f != nil {
-		return fmt.Errorf("%s: %s", f.reason, f.detail)
+		return fmt.Errorf("%s: %s", cmp.Or(f.reason, string(f.verdict)), f.detail)
 	}
 	job, _, err := c.jobs()
 	if err != nil {

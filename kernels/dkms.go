@@ -181,19 +181,25 @@ func (r *driverRun) passesOver(err error) bool {
 }
 
 // inConf says where the error is; a *Skip stays one.
-func (r *driverRun) inConf(err error) error {
+func (r *driverRun) inConf(err error) error { return inConf(r.dir, err) }
+
+func inConf(dir string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
-		e.Err = fmt.Errorf("%s: %w", r.dir, e.Err)
+		e.Err = fmt.Errorf("%s: %w", dir, e.Err)
 	}
 	return err
 }
 
 // dkmsEnv has the variables that dkms(8) promises to dkms.conf and its scripts.
 func (r *driverRun) dkmsEnv() []string {
+	return dkmsEnv(r.k.Release, r.k.Build, r.k.Arch, r.work)
+}
+
+func dkmsEnv(release, build, arch, work string) []string {
 	return []string{
-		"kernelver=" + r.k.Release, "kernel_source_dir=" + r.k.Build, "arch=" + uname[r.k.Arch],
-		"dkms_tree=" + r.work, "source_tree=" + r.work, "PATH=" + os.Getenv("PATH"),
+		"kernelver=" + release, "kernel_source_dir=" + build, "arch=" + uname[arch],
+		"dkms_tree=" + work, "source_tree=" + work, "PATH=" + os.Getenv("PATH"),
 	}
 }
 

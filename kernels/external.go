@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,7 +71,11 @@ func (b *Builder) External(ctx context.Context, k *Kernel, dir string, opts Modu
 }
 
 func (b *Builder) planExternal(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*externalBuild, error) {
-	kind, own, err := inspect(dir)
+	kind, names, err := inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	own, err := names.passed(k)
 	if err != nil {
 		return nil, err
 	}
@@ -89,13 +92,6 @@ func (b *Builder) planExternal(ctx context.Context, k *Kernel, dir string, opts 
 		return nil, err
 	}
 	return &externalBuild{moduleBuild: m, kind: kind}, nil
-}
-
-// CheckDriver tells by the files alone whether a directory has something to
-// build; the error is one of usage.
-func CheckDriver(dir string) error {
-	_, _, err := inspect(dir)
-	return err
 }
 
 func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
@@ -115,50 +111,6 @@ func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
 	}
 	e.b.hold(entry, release)
 	return readModules(entry)
-}
-
-// kbuildList is a line that makes a Makefile one for kbuild.
-//
-// Example: obj-$(CONFIG_FOO) += foo.o
-var kbuildList = regexp.MustCompile(`(?m)^[ \t]*obj-(m|y|\$[({][^)}\n]*[)}])[ \t]*[:+]?=`)
-
-// inspect tells how a directory is built, and which options of its own have to
-// be passed for kbuild to build anything.
-func inspect(dir string) (kind driverKind, own []string, err error) {
-	if hasDKMSConf(dir) {
-		return kindDKMS, nil, nil
-	}
-	for _, name := range []string{"Kbuild", "Makefile"} {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", nil, hostErr(err, "driver %s", dir)
-		}
-		if name == "Kbuild" || kbuildList.Match(text) {
-			return kindKbuild, ownOptions(string(text)), nil
-		}
-		return kindMakefile, nil, nil
-	}
-	return "", nil, usageErr("name the directory of a kernel module", "driver %s: no dkms.conf, no Kbuild and no Makefile", dir)
-}
-
-// ownOptions are those of obj-$(CONFIG_X), where nothing else is built: a
-// driver that was cut out of a kernel tree.
-func ownOptions(text string) []string {
-	var names []string
-	for _, r := range parseMakefile(text) {
-		if r.target != "obj" {
-			continue
-		}
-		if len(r.options) == 0 {
-			return nil // obj-m or obj-y: options are extras
-		}
-		names = append(names, r.options...)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // upward is a path that leads out of the directory.

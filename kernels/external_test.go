@@ -72,7 +72,7 @@ func TestExternal(t *testing.T) {
 		"PWD":                {files: map[string]string{"Makefile": "obj-m += m.o\nccflags-y := -I$(PWD)\n", "local.h": "", "m.c": "#include <local.h>\n" + m}, want: "m"},
 		"dependency":         {files: map[string]string{"Kbuild": "obj-m += m.o n.o\n", "m.c": fakeModule("m", "6.12.7", "n"), "n.c": fakeModule("n", "6.12.7", "")}, want: "n m"},
 		"Makefile":           {files: map[string]string{"Makefile": "ifneq ($(KERNELRELEASE),)\n$(error kbuild only)\nendif\nall:\n\t$(MAKE) -C $(KSRC) M=$(CURDIR)/src modules\n\tcp src/m.ko .\n", "src/m.c": m}, want: "m"},
-		"every name":         {files: map[string]string{"Makefile": "all:\n\ttest -n '$(KDIR)$(FOO)' -a '$(KDIR)' = '$(SYSSRC)' -a '$(KERNEL_SRC)' = '$(KERNELPATH)' -a '$(KERNELDIR)' = '$(KERNEL_DIR)' -a '$(KERNEL_TREE)' = '$(KSRC)'\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
+		"every name":         {files: map[string]string{"Makefile": "all:\n\ttest -n '$(KDIR)$(FOO)' -a '$(KDIR)' = '$(SYSSRC)' -a '$(KERNEL_SRC)' = '$(KERNELPATH)' -a '$(KERNELDIR)' = '$(KERNEL_DIR)' -a '$(KERNEL_TREE)' = '$(KSRC)' -a -z '$(KERNEL)$(KERNELRELEASE)'\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
 		"headers made first": {files: map[string]string{"Makefile": "obj-m += m.o\nall: gen.h\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)\ngen.h:\n\techo '#define GEN 1' > $@\n", "m.c": "#include \"gen.h\"\n" + m}, want: "m"},
 		"reaches up":         {files: map[string]string{"../common.h": "", "Makefile": "obj-m += m.o\n", "m.c": "#include \"../common.h\"\n" + m}, want: "m"},
 		"does not compile":   {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int f(void) { return g(); }\n"}, err: "m.c:1:22: error: implicit declaration"},
@@ -117,17 +117,63 @@ func TestExternalNamesTheUsersFiles(t *testing.T) {
 	require.False(t, sections(t, modules[0].Stripped)[".debug_info"])
 }
 
+// The driver's own option is passed to make, a kernel's in an ifdef around it is
+// not: of a kernel that has it built in, CONFIG_NET=m would be a lie.
 func TestExternalPassesADriversOwnOption(t *testing.T) {
-	for text, want := range map[string][]string{
-		"obj-$(CONFIG_FOO) += foo.o\nfoo-$(CONFIG_PART) += part.o\n": {"FOO"},
-		"obj-m += a.o\nobj-$(CONFIG_EXTRA) += b.o\n":                 nil,
-		"ifdef CONFIG_NET\nobj-$(CONFIG_FOO) += foo.o\nendif\n":      {"FOO", "NET"},
-		"obj-m := a.o\n": nil,
+	kernel := t.TempDir()
+	write(t, kernel, "Kconfig", "config NET\n\tbool \"net\"\n")
+	for text, want := range map[string]struct{ own, guards, passed []string }{
+		"obj-$(CONFIG_FOO) += foo.o\nfoo-$(CONFIG_PART) += part.o\n":                        {own: []string{"FOO"}, passed: []string{"FOO"}},
+		"obj-m += a.o\nobj-$(CONFIG_EXTRA) += b.o\n":                                        {},
+		"ifdef CONFIG_NET\nobj-$(CONFIG_FOO) += foo.o\nendif\n":                             {[]string{"FOO"}, []string{"NET"}, []string{"FOO"}},
+		"ifdef CONFIG_NET\nobj-$(CONFIG_FOO) += foo.o\nendif\nobj-$(CONFIG_BAR) += bar.o\n": {own: []string{"BAR", "FOO"}, passed: []string{"BAR", "FOO"}},
+		"ifdef CONFIG_FOO\nobj-$(CONFIG_FOO) += foo.o\nendif\n":                             {own: []string{"FOO"}, passed: []string{"FOO"}},
+		"ifneq ($(CONFIG_NET)$(X),)\nifdef CONFIG_MINE\nobj-m += foo.o\nendif\nendif\n":     {guards: []string{"MINE", "NET"}, passed: []string{"MINE"}},
+		"obj-m := a.o\n": {},
 	} {
-		kind, own, err := inspect(driver(t, map[string]string{"Makefile": text}))
+		kind, names, err := inspect(driver(t, map[string]string{"Makefile": text}))
 		require.NoError(t, err)
 		require.Equal(t, kindKbuild, kind)
-		require.Equal(t, want, own, text)
+		require.ElementsMatch(t, want.own, names.own, text)
+		require.ElementsMatch(t, want.guards, names.guards, text)
+		passed, err := names.passed(&Kernel{Source: kernel, Arch: "x86_64"})
+		require.NoError(t, err)
+		require.ElementsMatch(t, want.passed, passed, text)
+	}
+}
+
+// A dkms.conf that no kernel can mend is told of before one is built, one that
+// looks into the kernel's tree only then.
+func TestCheckDriver(t *testing.T) {
+	for name, c := range map[string]struct{ conf, err string }{
+		"good":               {conf: conf("m", `MAKE="make -C $kernel_source_dir M=$dkms_tree"`)},
+		"knows the version":  {conf: conf("m", "[ $kernelver = 6.1.0 ] || exit 1")},
+		"for another arch":   {conf: conf("m", "BUILD_EXCLUSIVE_ARCH=s390x")},
+		"looks at the tree":  {conf: conf("m", `test -f "$kernel_source_dir/Makefile" || exit 1`)},
+		"asks in a variable": {conf: conf("m", "V=$(cat $kernel_source_dir/version) || exit 1")},
+		"reads a file":       {conf: ". ./names || exit 1"},
+		"exits":              {conf: conf("m", `MAKE="make -C $kernel_source_dir"`+"\nexit 0"), err: "drv: dkms.conf: exits before its end"},
+		"no name":            {conf: "MAKE=make", err: `drv: dkms.conf: PACKAGE_NAME is ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := driver(t, map[string]string{"dkms.conf": c.conf, "names": conf("m", "")})
+			err := CheckDriver(t.Context(), dir, "debian:6.1", "x86_64")
+			if c.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.err)
+			require.True(t, IsUsage(err))
+		})
+	}
+}
+
+func TestLikelyRelease(t *testing.T) {
+	for kernel, want := range map[string]string{
+		"6.1": "6.1.0", "debian:6.12": "6.12.0", "/src/linux-7.0/": "7.0.0", "6.12.117": "6.12.117",
+		"https://example.org/linux-6.6.9.tar.xz#sha256=00": "6.6.9", "../linux": "6.12.0",
+	} {
+		require.Equal(t, want, likelyRelease(kernel), kernel)
 	}
 }
 

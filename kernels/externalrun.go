@@ -24,10 +24,9 @@ type driverRun struct {
 
 // kernelDirNames are the names by which drivers' Makefiles take the kernel's
 // tree. KERNELRELEASE is none of them: many Makefiles take it as the sign that
-// kbuild has called them.
+// kbuild has called them. Nor is KERNEL, which is as often a version.
 var kernelDirNames = []string{
-	"KDIR", "KERNELDIR", "KERNEL_DIR", "KERNEL_TREE", "KERNELPATH", "KERNEL_PATH", "KERNEL_SRC", "KERNEL_SOURCE", "KERNELSRC",
-	"KSRC", "KSRCDIR", "KSRC_DIR", "KBUILD_DIR", "KDIR_PATH", "SYSSRC", "KBASE", "KERN_DIR", "KERNEL_BUILD", "KERNEL",
+	"KDIR", "KERNELDIR", "KERNEL_DIR", "KERNEL_TREE", "KERNELPATH", "KERNEL_SRC", "KSRC", "SYSSRC",
 }
 
 // plain builds by kbuild, or by the driver's own Makefile.

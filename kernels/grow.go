@@ -28,11 +28,12 @@ type needs struct {
 	// ownOptions are the driver's own, as obj-$(CONFIG_X) names them: where the
 	// kernel has one too, what that one needs is needed, but not the option.
 	ownOptions []string
+	guards     []string // that the driver's Makefile asks for around all that it builds
 	algorithms []string // that the driver asks the crypto API for
 }
 
 func (n needs) empty() bool {
-	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions)+len(n.algorithms) == 0
+	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions)+len(n.guards)+len(n.algorithms) == 0
 }
 
 func (n needs) and(more needs) needs {
@@ -44,7 +45,7 @@ func (n needs) and(more needs) needs {
 	return needs{
 		symbols: both(n.symbols, more.symbols), members: both(n.members, more.members),
 		options: both(n.options, more.options), ownOptions: both(n.ownOptions, more.ownOptions),
-		algorithms: both(n.algorithms, more.algorithms),
+		guards: both(n.guards, more.guards), algorithms: both(n.algorithms, more.algorithms),
 	}
 }
 
@@ -124,6 +125,11 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 	for _, name := range n.ownOptions {
 		if f.tree.Knows(name) {
 			note(f.surroundings(name))
+		}
+	}
+	for _, name := range n.guards {
+		if f.tree.Knows(name) {
+			note(f.enable("the driver's Makefile asks for CONFIG_"+name, []optionSet{{name}}))
 		}
 	}
 	dir := srcarch[f.arch]

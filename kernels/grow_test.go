@@ -213,6 +213,16 @@ func TestFindForOwnOption(t *testing.T) {
 	require.Equal(t, []string{"CONFIG_MEDIA=y", "CONFIG_I2C=y"}, added[0].Options)
 }
 
+// What surrounds all that the driver's Makefile builds is needed itself.
+func TestFindForGuards(t *testing.T) {
+	added, unresolved, err := newFinder(t, "").find(needs{guards: []string{"I2C", "MY_OWN"}})
+	require.NoError(t, err)
+	require.Empty(t, unresolved)
+	require.Len(t, added, 1)
+	require.Equal(t, "the driver's Makefile asks for CONFIG_I2C", added[0].Why)
+	require.Contains(t, added[0].Options[len(added[0].Options)-1], "CONFIG_I2C=")
+}
+
 func TestNeedsOf(t *testing.T) {
 	said := newDiagnostics("/scratch")
 	for _, line := range []string{

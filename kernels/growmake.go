@@ -23,6 +23,7 @@ type makeIndex struct {
 type makeRule struct {
 	target  string   // "obj", the name of a composite object, or "$(VAR)"
 	options []string // that the line and the conditionals around it ask for
+	guards  []string // those of them that only the conditionals name
 	values  []string
 }
 
@@ -142,7 +143,8 @@ func parseMakefile(text string) []makeRule {
 		if a == nil {
 			continue
 		}
-		r := makeRule{target: "$(" + a[1] + ")", options: append(conds.options(), configNames(a[1])...)}
+		r := makeRule{target: "$(" + a[1] + ")", guards: conds.options()}
+		r.options = append(slices.Clone(r.guards), configNames(a[1])...)
 		if l := listName.FindStringSubmatch(a[1]); l != nil {
 			r.target = l[1]
 			if slices.Contains(topLists, l[1]) {

@@ -20,7 +20,7 @@ import (
 // kernel tree is built by that kernel's option, and one that encrypts asks the
 // crypto API for algorithms by their names.
 func (g *growth) named(ctx context.Context) (needs, error) {
-	_, own, err := inspect(g.dir)
+	_, options, err := inspect(g.dir)
 	if err != nil {
 		return needs{}, err
 	}
@@ -28,7 +28,7 @@ func (g *growth) named(ctx context.Context) (needs, error) {
 	if err != nil {
 		return needs{}, hostErr(err, "driver %s", g.dir)
 	}
-	return needs{ownOptions: own, algorithms: algorithms}, nil
+	return needs{ownOptions: options.own, guards: options.guards, algorithms: algorithms}, nil
 }
 
 var (

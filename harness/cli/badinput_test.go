@@ -28,6 +28,7 @@ var badInputs = []struct {
 	{"unknown kernel name", "run --kernel six driver", "", 2, []string{`kernel "six": no version`, "it takes a series (6.12)"}},
 	{"no such suite", "kernel build debian:sid", "", 2, []string{`kernel "debian:sid"`, "as in debian:6.12"}},
 	{"no Makefile", "run empty", "", 2, []string{"no dkms.conf, no Kbuild and no Makefile"}},
+	{"broken dkms.conf, before a kernel", "run broken", "", 2, []string{"broken: dkms.conf: exits before its end"}},
 	{"no network", "kernel build 6.12", "", 3, []string{"host: kernel 6.12: not in the cache, nor to be had", "connect this machine to the network, or name a source directory"}},
 	{"no network, by URL", "kernel build http://127.0.0.1:1/linux.tar.xz#sha256=" + zeros, "", 3, []string{"host: fetch http://127.0.0.1:1/linux.tar.xz: ", "connect this machine to the network"}},
 	{"URL without its sum", "kernel build SITE/linux.tar.xz", "", 2, []string{"no #sha256= with 64 hexadecimal digits", "the form is https://"}},
@@ -59,6 +60,8 @@ func TestBadInput(t *testing.T) {
 			require.NoError(t, os.MkdirAll(filepath.Join(dir, "empty"), 0o755))
 			require.NoError(t, os.MkdirAll(filepath.Join(dir, "driver"), 0o755))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "driver", "Makefile"), []byte("obj-m := good.o\n"), 0o644))
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, "broken"), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "broken", "dkms.conf"), []byte(dkmsConf("exit 0\n")), 0o644))
 			c := kmemgate(t, dir, strings.Fields(strings.ReplaceAll(bad.args, "SITE", site.URL))...)
 			c.Env = append(c.Env, "PATH="+pathFor(t, bad.without))
 			status, stderr := runCommand(t, c)
