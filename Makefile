@@ -80,8 +80,8 @@ suite: build ## every scenario on every pair, ROUNDS times (default 10): no outc
 test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
 	go test -count=1 -timeout 20m -v ./.github/test
 
-test-readme: ## README's session is what happens
-	go test -count=1 -timeout 10m -run '^TestREADME' ./harness/cli
+test-readme: ## README's session is what happens, and so are the pages' commands
+	go test -count=1 -timeout 10m -run '^Test(README|Docs)' ./harness/cli
 
 test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
 	go test -count=1 -timeout 30m -v ./harness/faults
