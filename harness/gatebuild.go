@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/kmemgate/kmemgate/kernels"
@@ -31,7 +30,7 @@ func (g *Gate) buildModules(ctx context.Context, c *cell) error {
 	if err != nil {
 		return err
 	}
-	l := loader{gate: g, kernel: c.kernel, own: own}
+	l := loader{builder: g.Builder, kernel: c.kernel, own: own}
 	c.tested = map[string]bool{}
 	for _, name := range wanted {
 		c.tested[name] = true
@@ -60,49 +59,4 @@ func wantedModules(s *scenarios.Scenario, own []kernels.Module) ([]string, error
 		return nil, Usagef("%s: nothing to load: name modules, or a directory to build", filepath.Join(s.Dir, scenarios.FileName))
 	}
 	return names, nil
-}
-
-// loader puts modules in the order of loading.
-type loader struct {
-	gate   *Gate
-	kernel *kernels.Kernel
-	own    []kernels.Module // the driver's; they come before the kernel's of the same name
-	order  []kernels.Module
-}
-
-func (l *loader) has(name string) bool {
-	return slices.ContainsFunc(l.order, func(m kernels.Module) bool { return m.Name == name })
-}
-
-// add puts the module at the end of the order, behind what it needs. Kbuild
-// has refused circles among the driver's own modules (loadOrder).
-func (l *loader) add(ctx context.Context, name string) error {
-	if l.has(name) {
-		return nil
-	}
-	i := slices.IndexFunc(l.own, func(m kernels.Module) bool { return m.Name == name })
-	if i < 0 {
-		return l.addKernels(ctx, name)
-	}
-	for _, need := range l.own[i].Depends {
-		if err := l.add(ctx, need); err != nil {
-			return err
-		}
-	}
-	l.order = append(l.order, l.own[i])
-	return nil
-}
-
-// addKernels adds a module of the kernel's tree with its needs.
-func (l *loader) addKernels(ctx context.Context, name string) error {
-	list, err := l.gate.Builder.KernelModule(ctx, l.kernel, name)
-	if err != nil {
-		return err
-	}
-	for _, m := range list {
-		if !l.has(m.Name) {
-			l.order = append(l.order, m)
-		}
-	}
-	return nil
 }

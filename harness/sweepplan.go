@@ -1,11 +1,8 @@
 package harness
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -175,7 +172,7 @@ func (c Choice) skips(t turn, file string, all catalog) (string, error) {
 		}
 	}
 	for _, m := range t.modules() {
-		if all.facts[m.Name].permanent {
+		if all.facts[m.Name].Permanent {
 			return "not applicable: " + m.Name + " has an init function and no exit function, so it cannot be unloaded", nil
 		}
 	}
@@ -185,73 +182,23 @@ func (c Choice) skips(t turn, file string, all catalog) (string, error) {
 // catalog is all modules of a sweep, and what they say of themselves.
 type catalog struct {
 	modules map[string]kernels.Module
-	facts   map[string]moduleFacts
+	facts   map[string]kernels.ModuleFacts
 	aliases map[string]string // names of modules
 }
 
-// moduleFacts are what package kernels does not need to know.
-type moduleFacts struct {
-	// permanent modules are those that the kernel refuses to unload
-	// (kernel/module/main.c, delete_module: init without exit).
-	permanent bool
-	// before are modules, by name or alias, that modprobe would load first
-	// without a symbol that is needed: "softdep=pre: crc32c".
-	before  []string
-	aliases []string
-}
-
 func newCatalog(all []kernels.Module) (catalog, error) {
-	c := catalog{map[string]kernels.Module{}, map[string]moduleFacts{}, map[string]string{}}
+	c := catalog{map[string]kernels.Module{}, map[string]kernels.ModuleFacts{}, map[string]string{}}
 	for _, m := range all {
-		f, err := readFacts(m.Path)
+		f, err := kernels.ReadFacts(m.Path)
 		if err != nil {
 			return c, hostError("", "sweep: module %s: %w", m.Name, err)
 		}
 		c.modules[m.Name], c.facts[m.Name] = m, f
-		for _, alias := range f.aliases {
+		for _, alias := range f.Aliases {
 			c.aliases[alias] = m.Name
 		}
 	}
 	return c, nil
-}
-
-func readFacts(path string) (moduleFacts, error) {
-	var facts moduleFacts
-	f, err := elf.Open(path)
-	if err != nil {
-		return facts, err
-	}
-	defer f.Close()
-	symbols, err := f.Symbols()
-	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return facts, err
-	}
-	has := map[string]bool{}
-	for _, s := range symbols {
-		has[s.Name] = has[s.Name] || s.Section != elf.SHN_UNDEF
-	}
-	facts.permanent = has["init_module"] && !has["cleanup_module"]
-	info := f.Section(".modinfo")
-	if info == nil {
-		return facts, nil
-	}
-	text, err := info.Data()
-	if err != nil {
-		return facts, err
-	}
-	for field := range bytes.SplitSeq(text, []byte{0}) {
-		name, value, _ := strings.Cut(string(field), "=")
-		switch name {
-		case "alias":
-			facts.aliases = append(facts.aliases, value)
-		case "softdep":
-			pre, _, _ := strings.Cut(strings.TrimPrefix(value, "pre:"), "post:")
-			if strings.HasPrefix(value, "pre:") {
-				facts.before = append(facts.before, strings.Fields(pre)...)
-			}
-		}
-	}
-	return facts, nil
 }
 
 // needed are the modules that one needs, those needed first before the others.
@@ -260,7 +207,7 @@ func (c catalog) needed(m kernels.Module) []kernels.Module {
 	seen := map[string]bool{m.Name: true}
 	var add func(m kernels.Module)
 	add = func(m kernels.Module) {
-		for _, name := range slices.Concat(c.facts[m.Name].before, m.Depends) {
+		for _, name := range slices.Concat(c.facts[m.Name].Before, m.Depends) {
 			need, ok := c.modules[cmp.Or(c.aliases[name], kernels.ModuleName(name))]
 			if !ok || seen[need.Name] {
 				continue
