@@ -69,7 +69,6 @@ Exit status: 0 the first bad version is named, 2 wrong usage, 3 it is not.`,
 	fl.DurationVar(&f.run.timeout, "timeout", 0, "guest time after which a run has hung (default 60s)")
 	fl.StringVar(&f.run.config, "config", "", "fragment of kernel options on top of the base")
 	fl.BoolVarP(&f.run.verbose, "verbose", "v", false, "show the guest's console")
-	completeWords(c, "arch", "x86_64", "arm64")
 	completeWords(c, "clock", "warp", "real")
 	return c
 }

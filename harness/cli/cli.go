@@ -95,5 +95,6 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict.`,
 	root.AddCommand(newRun(), newKernel(), newReport(), newParse(), newDoctor(), newCache(), newMatrix(), newHistory(), newBisect(), newShell(), newSweep(), newMan())
 	root.SetVersionTemplate("kmemgate {{.Version}}\n")
 	strict(root)
+	completeCells(root)
 	return root
 }

@@ -71,7 +71,6 @@ func newKernelBuild() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVar(&arches, "arch", nil, "architecture (repeats; default the host's)")
-	completeWords(c, "arch", "x86_64", "arm64")
 	configFlag(c, &config)
 	return c
 }

@@ -17,7 +17,6 @@ type registryFlags struct {
 
 func (f *registryFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.arches, "arch", nil, "architecture (repeats; default the host's)")
-	completeWords(c, "arch", "x86_64", "arm64")
 	configFlag(c, &f.config)
 	c.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "no TLS; never needed for a registry on this machine")
 }

@@ -9,14 +9,13 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// newMan writes the manual: for packagers, so it is not listed.
+// newMan writes the manual, a page a command.
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:     "man DIR",
 		Short:   "Write man pages into DIR",
 		Example: "  kmemgate man /usr/local/share/man/man1",
 		Args:    cobra.ExactArgs(1),
-		Hidden:  true,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("man pages: %w", err)

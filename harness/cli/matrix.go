@@ -60,7 +60,6 @@ same time.`,
 	fl.StringArrayVar(&arches, "arch", []string{"x86_64", "arm64"}, "architecture (repeats)")
 	fl.IntVar(&shards, "shards", 1, "shards a pair of kernel and architecture, on average")
 	fl.StringVar(&db, "db", "", "the history's file, for last night's times")
-	completeWords(c, "arch", "x86_64", "arm64")
 	return c
 }
 

@@ -93,7 +93,6 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict in some run
 	fl.StringVar(&f.format, "format", "text", "what goes to stdout: one of "+strings.Join(render.Formats(), ", "))
 	fl.BoolVar(&f.keep, "keep", false, "leave the guest paused after its verdict")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the guest's console")
-	completeWords(c, "arch", "x86_64", "arm64")
 	completeWords(c, "clock", "warp", "real")
 	completeWords(c, "fail-on", "new", "any", "never")
 	completeWords(c, "format", render.Formats()...)

@@ -42,7 +42,6 @@ exit ends the guest.`,
 	fl.StringVar(&f.config, "config", "", "fragment of kernel options on top of the base")
 	fl.BoolVar(&f.llvm, "llvm", false, "build kernel and modules with clang (LLVM=1)")
 	fl.BoolVar(&gdb, "gdb", false, "wait for a debugger, and print the line that attaches one")
-	completeWords(c, "arch", "x86_64", "arm64")
 	completeWords(c, "clock", "warp", "real")
 	return c
 }

@@ -70,7 +70,6 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict for some mo
 	fl.BoolVar(&f.run.allowWarn, "allow-warn", false, "a WARN in dmesg does not void the verdict")
 	fl.StringVar(&f.run.format, "format", "text", "what goes to stdout: one of "+strings.Join(render.Formats(), ", "))
 	fl.BoolVarP(&f.run.verbose, "verbose", "v", false, "show the guests' consoles")
-	completeWords(c, "arch", "x86_64", "arm64")
 	completeWords(c, "clock", "warp", "real")
 	completeWords(c, "fail-on", "new", "any", "never")
 	completeWords(c, "format", render.Formats()...)
