@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,8 @@ type repeated struct {
 // four at a time, over and over: the same verdict, signature and count, and the
 // same bytes, every time; and nothing that grows.
 func TestRepeatedRuns(t *testing.T) {
-	gate := realGate(t, "x86_64", "arm64")
+	gate := realGate(t)
+	needPairs(t, gate, "6.12/x86_64", "6.12/arm64")
 	list := []*repeated{
 		{name: "clean", arch: "x86_64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "x86_64", verdict: reports.Leaks},
 		{name: "clean", arch: "arm64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "arm64", verdict: reports.Leaks},
@@ -136,16 +138,11 @@ func held(t *testing.T, temp string) holdings {
 	return holdings{files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, heap: m.HeapInuse}
 }
 
-// realGate is a gate on this machine's cache and QEMU. It skips where kernel
-// 6.12 is not built yet, but never in CI.
-func realGate(t *testing.T, arches ...string) *harness.Gate {
+// realGate is a gate on this machine's cache and QEMU.
+func realGate(t *testing.T) *harness.Gate {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots VMs")
-	}
-	missing := t.Skipf
-	if os.Getenv("CI") == "true" {
-		missing = t.Fatalf
 	}
 	gate := &harness.Gate{
 		Builder: &kernels.Builder{Log: t.Output()},
@@ -153,14 +150,25 @@ func realGate(t *testing.T, arches ...string) *harness.Gate {
 		Out:     t.TempDir(),
 	}
 	t.Cleanup(gate.Close)
-	for _, arch := range arches {
+	return gate
+}
+
+// needPairs skips where a pair of kernel and architecture is not built yet, or
+// has no QEMU, but never in CI.
+func needPairs(t *testing.T, gate *harness.Gate, pairs ...string) {
+	t.Helper()
+	missing := t.Skipf
+	if os.Getenv("CI") == "true" {
+		missing = t.Fatalf
+	}
+	for _, pair := range pairs {
+		source, arch, _ := strings.Cut(pair, "/")
 		program := map[string]string{"x86_64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}[arch]
 		if _, err := exec.LookPath(program); err != nil {
 			missing("%s not found: kmemgate doctor tells how to install it", program)
 		}
-		if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: "6.12", Arch: arch}); err != nil {
-			missing("kernel 6.12 for %s is not built: kmemgate kernel build 6.12/%s", arch, arch)
+		if _, err := gate.Builder.Path(t.Context(), kernels.Spec{Source: source, Arch: arch}); err != nil {
+			missing("kernel %s is not built: kmemgate kernel build %s", pair, pair)
 		}
 	}
-	return gate
 }

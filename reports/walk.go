@@ -77,7 +77,7 @@ func (w *WalkResult) count(steps []walkedStep) {
 	case end > 0:
 		last = end - 1
 	}
-	w.Bounded = end == 0 && last > 0 // a guest that made no step is lost
+	w.Bounded = end == 0 && last > 0            // a guest that made no step is lost
 	w.Allocations = last - len(made) + w.Failed // those that nobody tried may be the module's
 }
 
