@@ -286,13 +286,7 @@ func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, release, d
 // the current directory with its path as seen from there: a colleague's clone
 // lies elsewhere.
 func (g *Gate) reproduce(c cell) string {
-	dir := c.scenario.Dir
-	if here, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(here, dir); err == nil && filepath.IsLocal(rel) {
-			dir = rel
-		}
-	}
-	args := []string{"kmemgate", "run", shellQuote(dir), "--kernel", shellQuote(c.source), "--arch", c.arch}
+	args := []string{"kmemgate", "run", shellQuote(seenFromHere(c.scenario.Dir)), "--kernel", shellQuote(c.source), "--arch", c.arch}
 	if c.scenario.Clock == ClockReal {
 		args = append(args, "--clock", ClockReal)
 	}
@@ -300,6 +294,19 @@ func (g *Gate) reproduce(c cell) string {
 		args = append(args, shellQuote(f))
 	}
 	return strings.Join(args, " ")
+}
+
+// seenFromHere is a path as it is written in the current directory, where it
+// lies below.
+func seenFromHere(dir string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return dir
+	}
+	if rel, err := filepath.Rel(here, dir); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return dir
 }
 
 // shellQuote quotes what a shell would not take as one word.

@@ -2,11 +2,13 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/kmemgate/kmemgate/initramfs"
 	"github.com/kmemgate/kmemgate/kernels"
@@ -51,6 +53,14 @@ func (s *Sweep) Run(ctx context.Context) (*reports.Report, error) {
 	if err := os.MkdirAll(s.Gate.Out, 0o755); err != nil {
 		return nil, hostError("", "output folder: %w", err)
 	}
+	lock, err := lockDir(s.Gate.Out)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, Usagef("sweep: another sweep is at work in %s: wait for it, or name another folder with --out", s.Gate.Out)
+	}
+	if err != nil {
+		return nil, hostError("", "sweep: %w", err)
+	}
+	defer lock.Close()
 	state, err := openSweepState(s.resume())
 	if err != nil {
 		return nil, err
@@ -97,10 +107,16 @@ func (s *Sweep) kernel(ctx context.Context, state *sweepState, source, arch stri
 		return nil, err
 	}
 	k := &sweptKernel{Sweep: s, cell: c, state: state}
+	if k.conditions, err = s.conditions(c); err != nil {
+		return nil, err
+	}
 	if todo := k.todo(plan.turns); len(todo) > 0 {
 		if err := k.sweep(ctx, todo); err != nil {
 			return nil, err
 		}
+	}
+	if err := k.accountLeftovers(plan.turns); err != nil {
+		return nil, err
 	}
 	if s.Scenario.ErrorPaths.Wanted() {
 		if err := k.walkAll(ctx, plan.turns); err != nil {
@@ -113,10 +129,11 @@ func (s *Sweep) kernel(ctx context.Context, state *sweepState, source, arch stri
 // sweptKernel is one kernel on its way.
 type sweptKernel struct {
 	*Sweep
-	cell    cell
-	state   *sweepState
-	start   startFunc
-	control *reports.Capture // of a guest in which nothing is loaded
+	cell       cell
+	conditions string // all that results depend on besides their modules
+	state      *sweepState
+	start      startFunc
+	control    *reports.Capture // of a guest in which nothing is loaded
 }
 
 // todo are the turns that nobody judged yet.
@@ -209,5 +226,8 @@ func (k *sweptKernel) results(turns []turn) []reports.Run {
 			runs = append(runs, done.Run)
 		}
 	}
-	return append(runs, k.state.groups(k.groupSuffix())...)
+	for _, g := range k.state.groups(k.keySet(turns)) {
+		runs = append(runs, g.Run)
+	}
+	return runs
 }

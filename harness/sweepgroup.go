@@ -40,10 +40,16 @@ func (k *sweptKernel) settle(ctx context.Context, turns []turn) error {
 	if r.whole == nil {
 		return k.keep(turns, r.runs)
 	}
+	// Before the parts have results of their own: a sweep that is killed among
+	// them must not take those for the whole truth.
+	whole := sweptGroup{*r.whole, k.keys(turns)}
+	if err := k.state.postpone(whole); err != nil {
+		return err
+	}
 	if err := k.split(ctx, turns, r.suspect); err != nil {
 		return err
 	}
-	return k.account(turns, *r.whole)
+	return k.account(turns, whole)
 }
 
 // split judges the suspect alone and the others without it; where nobody is
@@ -67,15 +73,43 @@ func (k *sweptKernel) split(ctx context.Context, turns []turn, suspect int) erro
 }
 
 // account sees to it that what showed in a group is not lost: what none of its
-// modules shows without the others is a run of the group's own.
-func (k *sweptKernel) account(turns []turn, whole reports.Run) error {
-	seen := map[string]bool{}
+// parts shows without the others is a run of the group's own.
+func (k *sweptKernel) account(turns []turn, g sweptGroup) error {
+	var parts []reports.Run
 	for _, t := range turns {
 		done, _ := k.state.get(k.key(t))
-		if whole.Verdict == reports.None && done.Run.Verdict == reports.None {
+		parts = append(parts, done.Run)
+	}
+	for _, part := range k.state.groups(k.keySet(turns)) {
+		parts = append(parts, part.Run)
+	}
+	rest := unexplained(g.Run, parts)
+	if rest != nil {
+		rest.Warnings = append(slices.Clone(rest.Warnings), "it shows only with these modules in one guest, loaded one after the other: "+strings.Join(turnNames(turns), " "))
+	}
+	return k.state.settle(g, rest)
+}
+
+// accountLeftovers accounts for the groups that were being split when a sweep
+// was killed. Their parts are judged by now, in groups of another cut.
+func (k *sweptKernel) accountLeftovers(turns []turn) error {
+	for _, g := range k.state.pending(k.keySet(turns)) {
+		mine := slices.DeleteFunc(slices.Clone(turns), func(t turn) bool { return !slices.Contains(g.Turns, k.key(t)) })
+		if err := k.account(mine, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unexplained is what a group shows and none of its parts does; nil: nothing.
+func unexplained(whole reports.Run, parts []reports.Run) *reports.Run {
+	seen := map[string]bool{}
+	for _, part := range parts {
+		if whole.Verdict == reports.None && part.Verdict == reports.None && sameEnd(whole.Reason, part.Reason) {
 			return nil
 		}
-		for _, l := range done.Run.Leaks {
+		for _, l := range part.Leaks {
 			seen[l.Signature] = true
 		}
 	}
@@ -83,8 +117,19 @@ func (k *sweptKernel) account(turns []turn, whole reports.Run) error {
 	if whole.Verdict == reports.Leaks && len(whole.Leaks) == 0 {
 		return nil
 	}
-	whole.Warnings = append(whole.Warnings, "it shows only with these modules in one guest, loaded one after the other: "+strings.Join(turnNames(turns), " "))
-	return k.state.put(map[string]sweptModule{k.groupKey(turns): {Run: whole, Walked: true}})
+	return &whole
+}
+
+// lost are the reasons of guests that did not live to the end: which of them is
+// told of one and the same module depends on who noticed first.
+var lost = []string{
+	reports.ReasonPanic, reports.ReasonOops, reports.ReasonHang, reports.ReasonQEMU, reports.ReasonAgentDied,
+	wire.ReasonLoadHang, wire.ReasonUnloadHang,
+}
+
+// sameEnd tells whether a part's reason explains that of its group.
+func sameEnd(whole, part string) bool {
+	return whole == part || slices.Contains(lost, whole) && slices.Contains(lost, part)
 }
 
 // keep writes results down.
@@ -166,14 +211,6 @@ func groupName(turns []turn) string {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(turnNames(turns), " ")))
 	return fmt.Sprintf("group-%x", sum[:4])
-}
-
-func (k *sweptKernel) groupKey(turns []turn) string {
-	return groupName(turns) + k.groupSuffix()
-}
-
-func (k *sweptKernel) groupSuffix() string {
-	return " of " + k.cell.kernel.Key + " " + k.cell.arch
 }
 
 func turnNames(turns []turn) []string {

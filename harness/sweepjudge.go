@@ -73,7 +73,7 @@ func (k *sweptKernel) read(g *groupRun) (reading, error) {
 // undivided is for a group of which something belongs to no turn, or to a turn
 // that has spoiled the others.
 func (k *sweptKernel) undivided(g *groupRun, whole reports.Run, suspect int) reading {
-	whole.Scenario, whole.Dir, whole.Reproduce = g.name, g.capture.RunDir, k.reproduce(strings.Join(turnNames(g.turns), " "))
+	whole.Scenario, whole.Dir, whole.Reproduce = g.name, g.capture.RunDir, k.reproduce(g.turns...)
 	return reading{whole: &whole, suspect: suspect}
 }
 
@@ -98,7 +98,7 @@ func (k *sweptKernel) judge(g *groupRun, p parts, i int) reports.Run {
 // sub is the part of a group's capture that belongs to one turn.
 func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	c := *g.capture
-	c.Command = k.reproduce(strings.Join(turnNames(g.turns), " "))
+	c.Command = k.reproduce(g.turns...)
 	c.Timings = map[string]float64{"total": g.seconds / float64(len(g.turns))}
 	if i == everything {
 		if len(g.turns) == 1 {
@@ -111,7 +111,7 @@ func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	c.Modules = nil
 	if i >= 0 {
 		t := g.turns[i]
-		c.Scenario, c.SourceDir, c.Modules, c.Command = t.name(), t.source, cachedModules(t), k.reproduce(t.name())
+		c.Scenario, c.SourceDir, c.Modules, c.Command = t.name(), t.source, cachedModules(t), k.reproduce(t)
 		c.Tracked, c.Built = p.tracked[i], g.built[i]
 	}
 	return &c
@@ -130,8 +130,22 @@ func cachedModules(t turn) []reports.Module {
 	return list
 }
 
-func (k *sweptKernel) reproduce(modules string) string {
-	return strings.Join([]string{"kmemgate", "sweep", "--kernel", shellQuote(k.cell.source), "--arch", k.cell.arch, modules}, " ")
+// reproduce is the command line that sweeps these modules again, in one guest.
+func (k *sweptKernel) reproduce(turns ...turn) string {
+	args := []string{"kmemgate", "sweep", "--kernel", shellQuote(k.cell.source), "--arch", k.cell.arch}
+	if k.Scenario.Clock == ClockReal {
+		args = append(args, "--clock", ClockReal)
+	}
+	for _, f := range k.Gate.Flags {
+		args = append(args, shellQuote(f))
+	}
+	for _, dir := range k.Extra {
+		args = append(args, "--extra", shellQuote(seenFromHere(dir)))
+	}
+	if len(turns) > 1 { // many guests at once would each take a part of them
+		args = append(args, "--jobs", "1", "--group", strconv.Itoa(len(turns)))
+	}
+	return strings.Join(append(args, turnNames(turns)...), " ")
 }
 
 // finish leaves the evidence of a run that somebody will want to read in a

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -93,7 +95,7 @@ func sweep(c *cobra.Command, patterns []string, f sweepFlags) error {
 		return err
 	}
 	if f.run.out == "" {
-		if f.run.out, err = sweepOut(); err != nil {
+		if f.run.out, err = sweepOut(c, f, scenario, choice); err != nil {
 			return err
 		}
 	}
@@ -160,11 +162,18 @@ func (f sweepFlags) choice(patterns []string) (choice harness.Choice, err error)
 	return choice, err
 }
 
-// sweepOut is the folder of sweeps in the cache, one for what is swept.
-func sweepOut() (string, error) {
+// sweepOut is a folder in the cache, one for each thing that is swept: the same
+// command finds again what it has judged, and another one beside it is not in
+// its way.
+func sweepOut(c *cobra.Command, f sweepFlags, s *scenarios.Scenario, choice harness.Choice) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("folder for the evidence: %w: name one with --out", err)
 	}
-	return filepath.Join(cache, "kmemgate", "runs", "sweep"), nil
+	what, err := json.Marshal([]any{s.Kernels, s.Arches, s.Clock, repeated(c), f.extra, f.group, choice})
+	if err != nil {
+		return "", fmt.Errorf("folder for the evidence: %w", err)
+	}
+	id := sha256.Sum256(what)
+	return filepath.Join(cache, "kmemgate", "runs", fmt.Sprintf("sweep-%x", id[:4])), nil
 }
