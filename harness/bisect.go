@@ -20,7 +20,8 @@ type Bisect struct {
 	Gate     *Gate
 	Versions Versions
 	// Times is how often a version is tested before it counts as good, for
-	// leaks that do not show in every run; 0 means once.
+	// leaks that do not show in every run; 0 means once. The good end is tested
+	// that often in any case, the bad one until it shows the leak.
 	Times int
 	// Leak is a title or a signature: only this leak is looked for. Empty: all
 	// that the bad end has and the good one has not.
@@ -81,6 +82,7 @@ type BisectResult struct {
 // of them that gives no verdict.
 func (b *Bisect) Run(ctx context.Context) (*BisectResult, error) {
 	s := &search{Bisect: b, out: b.Gate.Out, baseline: b.Gate.Baseline}
+	s.run = s.test
 	defer func() { b.Gate.Out, b.Gate.Baseline = s.out, s.baseline }()
 	next, err := s.ends(ctx)
 	for err == nil && next != "" {
@@ -95,18 +97,19 @@ func (b *Bisect) Run(ctx context.Context) (*BisectResult, error) {
 // search is a bisection on its way.
 type search struct {
 	*Bisect
-	out      string            // the gate's own, while it writes to a step's folder
-	baseline *reports.Baseline // the gate's own
-	known    map[string]bool   // what the good end shows, by key
-	wanted   map[string]bool   // what the bad end shows besides, by key
-	runs     int               // so far: names of folders
-	steps    []BisectStep      // so far
+	run      func(ctx context.Context, version string) (reports.Report, error) // test
+	out      string                                                            // the gate's own, while it writes to a step's folder
+	baseline *reports.Baseline                                                 // the gate's own
+	known    map[string]bool                                                   // what the good end shows, by key
+	wanted   map[string]bool                                                   // what the bad end shows besides, by key
+	tests    int                                                               // so far: names of folders
+	steps    []BisectStep                                                      // so far
 }
 
 // ends tests both ends and learns from them what the leak is.
 func (s *search) ends(ctx context.Context) (next string, err error) {
 	good, bad := s.Versions.Ends()
-	report, err := s.end(ctx, good)
+	report, err := s.goodEnd(ctx, good)
 	if err != nil {
 		return "", err
 	}
@@ -115,19 +118,52 @@ func (s *search) ends(ctx context.Context) (next string, err error) {
 	if _, err := s.mark(ctx, good, Good, "", report); err != nil {
 		return "", err
 	}
-	if report, err = s.end(ctx, bad); err != nil {
+	report, found, err := s.badEnd(ctx, good, bad)
+	if err != nil {
 		return "", err
-	}
-	found := s.fresh(report)
-	if s.Leak != "" {
-		found = slices.DeleteFunc(found, func(l sighting) bool { return l.title != s.Leak && l.signature != s.Leak })
-	}
-	if len(found) == 0 {
-		return "", fmt.Errorf("bisect: %s leaks nothing that %s does not leak as well%s: there is no first bad version between them (evidence: %s)",
-			bad, good, wantedText(s.Leak), s.Gate.Out)
 	}
 	s.wanted = keys(found)
 	return s.mark(ctx, bad, Bad, found[0].text, report)
+}
+
+// goodEnd is all that the good end shows in all its runs: what it leaks now and
+// then must not be searched for.
+func (s *search) goodEnd(ctx context.Context, version string) (reports.Report, error) {
+	var runs []reports.Run
+	for range max(s.Times, 1) {
+		report, err := s.end(ctx, version)
+		if err != nil {
+			return report, err
+		}
+		runs = append(runs, report.Runs...)
+	}
+	return reports.NewReport(runs), nil
+}
+
+// badEnd tests the bad end until it shows what is to be searched for.
+func (s *search) badEnd(ctx context.Context, good, bad string) (reports.Report, []sighting, error) {
+	for range max(s.Times, 1) {
+		report, err := s.end(ctx, bad)
+		if err != nil {
+			return report, nil, err
+		}
+		found := s.fresh(report)
+		if s.Leak != "" {
+			found = slices.DeleteFunc(found, func(l sighting) bool { return l.title != s.Leak && l.signature != s.Leak })
+		}
+		if len(found) > 0 {
+			return report, found, nil
+		}
+	}
+	return reports.Report{}, nil, fmt.Errorf("bisect: %s leaks nothing that %s does not leak as well%s, tested %s: there is no first bad version between them (evidence: %s)",
+		bad, good, wantedText(s.Leak), timesWord(max(s.Times, 1)), s.Gate.Out)
+}
+
+func timesWord(n int) string {
+	if n == 1 {
+		return "once (--times tests it more often)"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func wantedText(leak string) string {
@@ -139,7 +175,7 @@ func wantedText(leak string) string {
 
 // end tests one end, which must give a verdict.
 func (s *search) end(ctx context.Context, version string) (reports.Report, error) {
-	report, err := s.test(ctx, version)
+	report, err := s.run(ctx, version)
 	if err != nil {
 		return report, fmt.Errorf("bisect: %s: %w", version, err)
 	}
@@ -154,7 +190,7 @@ func (s *search) step(ctx context.Context, version string) (next string, err err
 	var report reports.Report
 	outcome, why := Good, ""
 	for range max(s.Times, 1) {
-		report, err = s.test(ctx, version)
+		report, err = s.run(ctx, version)
 		switch usage := (UsageError{}); {
 		case errors.As(err, &usage): // a version that has no such driver yet
 			outcome, why = Skip, usage.Error()
@@ -195,8 +231,8 @@ func (s *search) test(ctx context.Context, version string) (reports.Report, erro
 	if err != nil {
 		return reports.Report{}, err
 	}
-	s.runs++
-	folder := filepath.Join("steps", fmt.Sprintf("%02d-%s", s.runs, shortName(version)))
+	s.tests++
+	folder := filepath.Join("steps", fmt.Sprintf("%02d-%s", s.tests, shortName(version)))
 	s.Gate.Out = filepath.Join(s.out, folder)
 	report, err := s.Gate.Run(ctx, scenario)
 	if err != nil {

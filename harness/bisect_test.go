@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -259,4 +261,62 @@ func TestBisectJudgesByTheLeakOfTheBadEnd(t *testing.T) {
 	s.known["oops where an allocation fails in probe"] = true
 	outcome, _ := s.judge(reports.Report{Runs: []reports.Run{oops}})
 	assert.Equal(t, Good, outcome, "an oops that the good end has too")
+}
+
+// A leak that does not show in every run must be known of the good end, and found
+// at the bad one, as often as a version in between is tested.
+func TestBisectTestsTheEndsAsOftenAsTheRest(t *testing.T) {
+	run := func(functions ...string) reports.Report {
+		r := reports.Run{Verdict: reports.Clean}
+		for _, f := range functions {
+			r.Verdict = reports.Leaks
+			r.Leaks = append(r.Leaks, reports.Leak{Title: "memory leak in " + f, Signature: f, Status: reports.New})
+		}
+		return reports.NewReport([]reports.Run{r})
+	}
+	none := reports.NewReport([]reports.Run{{Verdict: reports.None, Reason: "panic"}})
+	for name, tt := range map[string]struct {
+		times       int
+		good, bad   []reports.Report // run after run; the last stands for all to come
+		tested      []int            // of the good end, of the bad one
+		wanted, err string
+	}{
+		"shows at once":            {0, []reports.Report{run()}, []reports.Report{run("f")}, []int{1, 1}, "f", ""},
+		"shows in the third run":   {3, []reports.Report{run()}, []reports.Report{run(), run(), run("f")}, []int{3, 3}, "f", ""},
+		"shows in the first":       {3, []reports.Report{run()}, []reports.Report{run("f"), none}, []int{3, 1}, "f", ""},
+		"the good end's, at times": {3, []reports.Report{run(), run("g"), run()}, []reports.Report{run("g"), run("f")}, []int{3, 2}, "f", ""},
+		"never":                    {3, []reports.Report{run()}, []reports.Report{run()}, []int{3, 3}, "", "b leaks nothing that a does not leak as well, tested 3 times"},
+		"never, tested once":       {0, []reports.Report{run()}, []reports.Report{run(), run("f")}, []int{1, 1}, "", "tested once (--times tests it more often)"},
+		"a good end that is lost":  {2, []reports.Report{run(), none}, nil, []int{2, 0}, "", "a, an end, gives no verdict: panic"},
+		"a bad end that is lost":   {2, []reports.Report{run()}, []reports.Report{run(), none}, []int{2, 2}, "", "b, an end, gives no verdict: panic"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, err := NewKernelList(&scenarios.Scenario{}, []string{"a", "b"})
+			require.NoError(t, err)
+			s := &search{Bisect: &Bisect{Gate: &Gate{}, Versions: list, Times: tt.times}}
+			tested := map[string]int{}
+			s.run = func(_ context.Context, version string) (reports.Report, error) {
+				said := map[string][]reports.Report{"a": tt.good, "b": tt.bad}[version]
+				tested[version]++
+				report := said[min(tested[version], len(said))-1]
+				for i := range report.Runs {
+					report.Runs[i].Leaks = slices.Clone(report.Runs[i].Leaks)
+					for j, l := range report.Runs[i].Leaks { // what the gate does with its baseline
+						if s.known[l.Title] {
+							report.Runs[i].Leaks[j].Status = reports.Known
+						}
+					}
+				}
+				return report, nil
+			}
+			_, err = s.ends(t.Context())
+			assert.Equal(t, tt.tested, []int{tested["a"], tested["b"]})
+			if tt.err != "" {
+				assert.ErrorContains(t, err, tt.err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, map[string]bool{"memory leak in " + tt.wanted: true, tt.wanted: true}, s.wanted)
+		})
+	}
 }
