@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,18 +55,29 @@ flaky. docs/nightly.md tells the rules.`,
 }
 
 func newHistoryAdd(f *historyFlags) *cobra.Command {
-	var night string
+	var night, cellsFile string
 	c := &cobra.Command{
 		Use:   "add FILE|DIR...",
 		Short: "Take in reports (report.json, or a run's --out)",
 		Long: `Add takes in reports, each as a whole or not at all. A run that is there already
 counts once. Without --night, a run belongs to the night of its intake; nights
-last from noon to noon UTC and bear the date of their evening.`,
+last from noon to noon UTC and bear the date of their evening. --cells names the
+cells that are expected, as kmemgate matrix printed them: one without a report
+is a run without a verdict (cell-missing).`,
 		Example: `  kmemgate history add out/report.json
-  kmemgate history add --night 2026-11-22 cells/*/`,
-		Args: cobra.MinimumNArgs(1),
+  kmemgate history add --night 2026-11-22 --cells cells.json cells/*/`,
+		Args: func(c *cobra.Command, args []string) error {
+			if cellsFile != "" { // perhaps none has come
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
-			list, err := readReports(args)
+			cells, err := readCells(cellsFile)
+			if err != nil {
+				return err
+			}
+			list, names, err := nightsReports(args, cells, cmp.Or(night, history.NightOf(time.Now())))
 			if err != nil {
 				return err
 			}
@@ -73,7 +86,7 @@ last from noon to noon UTC and bear the date of their evening.`,
 				for i, r := range list {
 					added, err := h.Add(c.Context(), r, history.Intake{Night: night})
 					if err != nil {
-						return fmt.Errorf("%s: %w", args[i], err)
+						return fmt.Errorf("%s: %w", names[i], err)
 					}
 					sum = history.Added{Night: added.Night, Runs: sum.Runs + added.Runs, Duplicates: sum.Duplicates + added.Duplicates}
 				}
@@ -84,8 +97,38 @@ last from noon to noon UTC and bear the date of their evening.`,
 			})
 		},
 	}
+	c.Flags().StringVar(&cellsFile, "cells", "", "file of the cells that are expected, what kmemgate matrix prints")
 	c.Flags().StringVar(&night, "night", "", "label of the night, e.g. its date (default: by the time of intake)")
 	return c
+}
+
+// nightsReports are the reports of a night and, last, one for the expected cells
+// that are not among them, each with the name it goes by. The last one tells its
+// night: in two nights it is two, taken in twice it is one.
+func nightsReports(paths []string, cells []matrixCell, night string) (list []reports.Report, names []string, err error) {
+	if len(cells) > 0 {
+		paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return !holdsReport(path) })
+	}
+	if list, err = readReports(paths); err != nil {
+		return nil, nil, err
+	}
+	if missing := missingCells(cells, paths); len(missing) > 0 {
+		for i := range missing {
+			missing[i].Detail += " in the night " + night
+		}
+		list = append(list, reports.NewReport(missing))
+	}
+	return list, append(slices.Clone(paths), "--cells"), nil
+}
+
+// holdsReport tells whether a path is a cell's folder with a report. What is not
+// there at all is left to be complained of.
+func holdsReport(path string) bool {
+	if st, err := os.Stat(path); err != nil || !st.IsDir() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(path, "report.json"))
+	return err == nil
 }
 
 // readReports reads all before anything is taken in: a broken file is wrong

@@ -17,6 +17,8 @@ import (
 // matrixCell is one job of the matrix. Its keys are names in the workflow:
 // ${{ matrix.kernel }}.
 type matrixCell struct {
+	// Name is fit for a folder and an artifact: report --cells knows the cell by it.
+	Name    string  `json:"name"`
 	Kernel  string  `json:"kernel"`
 	Arch    string  `json:"arch"`
 	Shard   string  `json:"shard"`             // "2/3", what sweep --shard takes
@@ -34,8 +36,8 @@ func newMatrix() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "matrix",
 		Short: "The matrix of a nightly GitHub Actions workflow, as JSON for fromJSON",
-		Long: `Matrix prints {"include":[{"kernel":…,"arch":…,"shard":"1/2"},…]}: kernels ×
-architectures × shards. --shards is the number of shards a pair of kernel and
+		Long: `Matrix prints {"include":[{"name":…,"kernel":…,"arch":…,"shard":"1/2"},…]}:
+kernels × architectures × shards. --shards is the number of shards a pair of kernel and
 architecture gets on average. With --db, a pair that took longer last night
 gets more of them and a quicker one fewer, so that all jobs end at about the
 same time.`,
@@ -114,9 +116,7 @@ func lookUp(ctx context.Context, h *history.History, pairs []matrixPair) error {
 		return err
 	}
 	for i, p := range pairs {
-		// "debian:6.12" is of line 6.12 as well.
-		release := p.kernel[strings.LastIndexByte(p.kernel, ':')+1:]
-		pairs[i].seconds = took[history.Pair{Line: history.Line(release), Arch: p.arch}]
+		pairs[i].seconds = history.Took(took, p.kernel, p.arch)
 	}
 	return nil
 }
@@ -144,10 +144,22 @@ func balance(pairs []matrixPair, shards int) []matrixCell {
 	cells := []matrixCell{}
 	for i, p := range pairs {
 		for s := 1; s <= given[i]; s++ {
-			cells = append(cells, matrixCell{p.kernel, p.arch, fmt.Sprintf("%d/%d", s, given[i]), p.seconds / float64(given[i])})
+			name := fmt.Sprintf("cell-%s-%s-%d-of-%d", plainName(p.kernel), p.arch, s, given[i])
+			cells = append(cells, matrixCell{name, p.kernel, p.arch, fmt.Sprintf("%d/%d", s, given[i]), p.seconds / float64(given[i])})
 		}
 	}
 	return cells
+}
+
+// plainName leaves of a kernel what the name of an artifact may hold.
+// https://github.com/actions/toolkit/blob/main/packages/artifact/src/internal/upload/path-and-artifact-name-validation.ts
+func plainName(kernel string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '_'
+	}, kernel)
 }
 
 // average is the mean of the known times; 1 where none is known.

@@ -21,14 +21,24 @@ import (
 
 func newReport() *cobra.Command {
 	var opt render.Options
-	var out string
+	var out, cellsFile string
 	c := &cobra.Command{
 		Use:   "report DIR...",
 		Short: "Render again, or merge, what runs left behind; no VM",
 		Example: `  kmemgate report kmemgate-out
   kmemgate report --format html -o report.html cell-*/
+  kmemgate matrix --shards 4 > cells.json; kmemgate report --cells cells.json cells/*/
   kmemgate report --format sarif --source drivers/foo -o leaks.sarif out`,
-		Args: cobra.MinimumNArgs(1),
+		Long: `Report renders the report.json of a run again, or of many as one. Of several
+folders, one without a readable report is a run without a verdict. --cells names
+the cells that are expected, as kmemgate matrix printed them: one whose folder is
+not among the arguments is a run without a verdict too (cell-missing).`,
+		Args: func(c *cobra.Command, args []string) error {
+			if cellsFile != "" { // perhaps none has come
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := knownFormat(opt.Format); err != nil {
 				return err
@@ -38,7 +48,11 @@ func newReport() *cobra.Command {
 					return err
 				}
 			}
-			report, err := mergeReports(args)
+			cells, err := readCells(cellsFile)
+			if err != nil {
+				return err
+			}
+			report, err := mergeReports(args, cells)
 			if err != nil {
 				return err
 			}
@@ -53,16 +67,18 @@ func newReport() *cobra.Command {
 	fl.StringVarP(&out, "output", "o", "", "write to this file in place of stdout")
 	fl.StringVar(&opt.SourceDir, "source", "", "the driver's directory as the reader sees it, e.g. from the repository's root")
 	fl.StringVar(&opt.FullReport, "url", "", "where a report that had to be cut can be read whole")
+	fl.StringVar(&cellsFile, "cells", "", "file of the cells that are expected, what kmemgate matrix prints")
 	completeWords(c, "format", render.Formats()...)
 	return c
 }
 
-// mergeReports reads report.json of every folder; a folder without one is a
-// run that gave no verdict, not one to leave out.
-func mergeReports(dirs []string) (*reports.Report, error) {
+// mergeReports reads report.json of every folder; of several, a folder without
+// one is a run that gave no verdict, not one to leave out, and so is an expected
+// cell without a folder.
+func mergeReports(dirs []string, cells []matrixCell) (*reports.Report, error) {
 	var runs []reports.Run
 	for _, dir := range dirs {
-		r, err := readReport(dir)
+		r, err := readOneOf(dirs, dir, cells)
 		if err != nil {
 			return nil, err
 		}
@@ -71,8 +87,17 @@ func mergeReports(dirs []string) (*reports.Report, error) {
 			runs = append(runs, run)
 		}
 	}
-	merged := reports.NewReport(runs)
+	merged := reports.NewReport(append(runs, missingCells(cells, dirs)...))
 	return &merged, nil
+}
+
+// readOneOf reads a folder's report. One alone that has none is a mistake of
+// the command line.
+func readOneOf(dirs []string, dir string, cells []matrixCell) (reports.Report, error) {
+	if len(dirs) == 1 && len(cells) == 0 {
+		return readReport(dir)
+	}
+	return readCell(cells, dir)
 }
 
 func readReport(dir string) (reports.Report, error) {

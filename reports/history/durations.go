@@ -1,6 +1,9 @@
 package history
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Pair is a kernel line on an architecture.
 type Pair struct{ Line, Arch string }
@@ -32,4 +35,21 @@ func (h *History) Durations(ctx context.Context) (map[Pair]float64, error) {
 		}
 	}
 	return took, nil
+}
+
+// Took is what a kernel took, as --kernel names it: "7" is the newest line of
+// those that begin so.
+func Took(took map[Pair]float64, kernel, arch string) float64 {
+	release := kernel[strings.LastIndexByte(kernel, ':')+1:] // "debian:6.12" is of line 6.12 as well
+	line := Line(release)
+	if s, ok := took[Pair{line, arch}]; ok {
+		return s
+	}
+	newest := Pair{Arch: arch}
+	for p := range took {
+		if p.Arch == arch && strings.HasPrefix(p.Line, line+".") && versionKey(p.Line) > versionKey(newest.Line) {
+			newest = p
+		}
+	}
+	return took[newest]
 }

@@ -69,3 +69,13 @@ func TestDurations(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[Pair]float64{{"6.12", "arm64"}: 6, {"6.12", "x86_64"}: 6}, took, "a pair that did not run keeps its last time; a second run is no more work")
 }
+
+func TestTookKnowsKernelsAsTheyAreNamed(t *testing.T) {
+	took := map[Pair]float64{{"6.1", "arm64"}: 1, {"6.12", "arm64"}: 12, {"7.3", "arm64"}: 73, {"7.10", "arm64"}: 710, {"7.11", "x86_64"}: 711, {"70.1", "arm64"}: 701}
+	for kernel, want := range map[string]float64{
+		"6.1": 1, "6.1.192": 1, "6.12": 12, "debian:6.12": 12, "6": 12, "7": 710, "70": 701, "7.3.4": 73, "8": 0, "/src/linux": 0,
+	} {
+		require.InDelta(t, want, Took(took, kernel, "arm64"), 0, kernel)
+	}
+	require.InDelta(t, 711, Took(took, "7", "x86_64"), 0)
+}
