@@ -116,7 +116,7 @@ func (a *answer) phase(m wire.Phase) {
 // and may tell again, with End, when the module is gone.
 func (a *answer) load(m wire.Load) {
 	l := reports.Load{Module: m.Module, UnderTest: m.UnderTest, Canary: m.Canary, Cycle: m.Cycle, PID: m.PID,
-		Errno: m.Errno, Begin: m.Begin, End: m.End, Size: m.Size, Sections: m.Sections, Bound: m.Bound}
+		Errno: m.Errno, Begin: m.Begin, Inited: m.Inited, End: m.End, Size: m.Size, Sections: m.Sections, Bound: m.Bound}
 	for i := range a.loads {
 		if same := &a.loads[i]; same.Module == l.Module && same.Begin == l.Begin && same.PID == l.PID && same.End == 0 {
 			*same = l

@@ -93,8 +93,9 @@ type Load struct {
 	Cycle     int               `json:"cycle"`
 	PID       int               `json:"pid"`
 	Errno     string            `json:"errno,omitempty"`
-	Begin     uint64            `json:"begin"` // jiffies
-	End       uint64            `json:"end"`   // jiffies; 0 while loaded
+	Begin     uint64            `json:"begin"`            // jiffies
+	Inited    uint64            `json:"inited,omitempty"` // jiffies: .init.text was given back; 0 where that is not known
+	End       uint64            `json:"end"`              // jiffies; 0 while loaded
 	Size      uint64            `json:"size,omitempty"`
 	Sections  map[string]uint64 `json:"sections,omitempty"`
 	Bound     []string          `json:"bound,omitempty"`

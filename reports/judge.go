@@ -306,7 +306,7 @@ func (j *judge) orphans(r reads) []*orphan {
 			if before[id] || skip[id] || j.c.Canary.isCanary(rec) {
 				continue
 			}
-			o := j.orphan(rec)
+			o := j.orphan(rec, j.sym)
 			o.transient, o.order = !stays[id], len(out)
 			out = append(out, o)
 		}
@@ -316,8 +316,8 @@ func (j *judge) orphans(r reads) []*orphan {
 	return out
 }
 
-func (j *judge) orphan(rec *Record) *orphan {
-	o := &orphan{rec: rec, frames: j.sym.frames(rec), walk: j.attribute(rec)}
+func (j *judge) orphan(rec *Record, sym *symbolizer) *orphan {
+	o := &orphan{rec: rec, frames: sym.frames(rec), walk: j.attribute(rec)}
 	o.blamed = blame(o.frames, j.underTest)
 	o.signature = signatureOf(o.blamed)
 	return o
@@ -347,13 +347,14 @@ func (j *judge) markNoise(orphans []*orphan, control, before []Record) {
 // noise counts the control run's orphans by signature, without those of the
 // boot. A clone of the same template has the very same objects from its boot;
 // after a boot of its own they lie elsewhere, and only their number can be
-// taken off.
+// taken off. Nothing was loaded there: what a script's module had in the control
+// run lies where the run has the module under test.
 func (j *judge) noise(control, before []Record) map[string]int {
 	atBoot, inControl := identities(before), identities(control)
-	noise := map[string]int{}
+	noise, sym := map[string]int{}, j.sym.withoutLoads()
 	for i := range control {
 		if rec := &control[i]; !atBoot[rec.identity()] && !j.c.Canary.isCanary(rec) {
-			noise[j.orphan(rec).signature]++
+			noise[j.orphan(rec, sym).signature]++
 		}
 	}
 	if j.c.Boot == "clone" {
@@ -361,7 +362,7 @@ func (j *judge) noise(control, before []Record) map[string]int {
 	}
 	for i := range before {
 		if rec := &before[i]; !inControl[rec.identity()] {
-			noise[j.orphan(rec).signature]--
+			noise[j.orphan(rec, sym).signature]--
 		}
 	}
 	return noise

@@ -21,6 +21,7 @@ type symbolizer struct {
 // placement is an executable section of one load.
 type placement struct {
 	load       int // index of loads
+	init       bool
 	start, end uint64
 	base       uint64 // of the section in the elfModule's layout
 }
@@ -55,6 +56,14 @@ func newSymbolizer(c *Capture, src *sources) *symbolizer {
 	return s
 }
 
+// withoutLoads resolves what a guest printed in which none of the modules was
+// loaded: the kernel's own frames, and no others.
+func (s *symbolizer) withoutLoads() *symbolizer {
+	bare := *s
+	bare.places, bare.loads, bare.warnings = nil, nil, nil
+	return &bare
+}
+
 // place notes where the executable sections of every load lay.
 func (s *symbolizer) place() {
 	for i, l := range s.loads {
@@ -67,7 +76,7 @@ func (s *symbolizer) place() {
 			if !ok || m.file.Sections[at].Flags&elf.SHF_EXECINSTR == 0 {
 				continue
 			}
-			s.places = append(s.places, placement{i, start, start + m.file.Sections[at].Size, m.bases[at]})
+			s.places = append(s.places, placement{i, name == ".init.text", start, start + m.file.Sections[at].Size, m.bases[at]})
 		}
 	}
 }
@@ -148,6 +157,9 @@ func (s *symbolizer) locate(ret uint64, rec *Record) (place, bool) {
 			continue
 		}
 		l := s.loads[p.load]
+		if p.init && l.Inited != 0 && rec.Jiffies > l.Inited {
+			continue // given back: whose code lies there now is not known
+		}
 		at := place{l.Module, p.base + (pc - p.start)}
 		several = several || only != place{} && only != at
 		only = at

@@ -236,6 +236,19 @@ func TestFreedInitTextIsUsedAgain(t *testing.T) {
 	assert.Equal(t, "driver", s.frame(f, &Record{Jiffies: 2000, PID: 90})[0].Module)
 }
 
+// TestFreedInitTextOfAStranger: a module that a script loads is put where
+// .init.text was, and nobody tells of it.
+func TestFreedInitTextOfAStranger(t *testing.T) {
+	c, m := moduleCapture(t, "x86_64")
+	c.Loads[0].Inited = 2010
+	s := newSymbolizer(c, newSources(c))
+	addr := c.Loads[0].Sections[".init.text"] + callTo(t, m, ".init.text", "kmalloc")[0]
+	assert.Equal(t, "driver_init", s.frame(RawFrame{Addr: addr}, &Record{Jiffies: 2010, PID: 90})[0].Function)
+	for _, jiffies := range []uint64{2050, 2150} { // while the driver is there, and after
+		assert.Equal(t, []Frame{{Function: fmt.Sprintf("0x%x", addr)}}, s.frame(RawFrame{Addr: addr}, &Record{Jiffies: jiffies, PID: 95}))
+	}
+}
+
 func TestFramesThatNobodyKnows(t *testing.T) {
 	c, _ := moduleCapture(t, "x86_64")
 	s := newSymbolizer(c, newSources(c))

@@ -43,6 +43,7 @@ func (c *worker) insert(r request) (wire.Load, error) {
 		l.Sections, err = c.refusal(m, err)
 		return l, fail(wire.ReasonLoadFailed, err)
 	}
+	l.Inited = jiffies()
 	l.Sections = sections(m.Name)
 	l.Size = coreSize(m.Name)
 	l.Bound = bound(m.Name)

@@ -82,10 +82,11 @@ type Load struct {
 	UnderTest bool              `json:"under_test,omitempty"`
 	Canary    bool              `json:"canary,omitempty"`
 	Cycle     int               `json:"cycle"`
-	PID       int               `json:"pid"`             // of the child that loaded it
-	Errno     string            `json:"errno,omitempty"` // e.g. "ENOMEM"; empty: loaded
-	Begin     uint64            `json:"begin"`           // jiffies before finit_module
-	End       uint64            `json:"end"`             // jiffies after delete_module; 0 while loaded
+	PID       int               `json:"pid"`              // of the child that loaded it
+	Errno     string            `json:"errno,omitempty"`  // e.g. "ENOMEM"; empty: loaded
+	Begin     uint64            `json:"begin"`            // jiffies before finit_module
+	Inited    uint64            `json:"inited,omitempty"` // jiffies after finit_module
+	End       uint64            `json:"end"`              // jiffies after delete_module; 0 while loaded
 	Sections  map[string]uint64 `json:"sections,omitempty"`
 	// Size of the module's core memory from /proc/modules.
 	Size uint64 `json:"size,omitempty"`
