@@ -209,9 +209,17 @@ func TestNotSilentlyGreen(t *testing.T) {
 			assert.Equal(t, reports.Clean, run.Verdict, run.Detail)
 			assert.Contains(t, strings.Join(run.Warnings, "\n"), tt.warning)
 			assert.Equal(t, tt.stats, run.Stats)
+			assert.Equal(t, silencersOf[s.Modules[0].Name], run.Audit)
 		})
 	}
 }
+
+// silencersOf is what the drivers of testdata/failclosed call that can make
+// kmemleak blind.
+var silencersOf = map[string][]reports.AuditEntry{"wrong": {
+	{Module: "wrong", Import: "kmemleak_alloc", Function: "do_overlap"},
+	{Module: "wrong", Import: "kmemleak_alloc", Function: "do_trap"},
+}}
 
 // TestAllocationsAreCounted counts what drivers allocate: in the loader's task,
 // in a worker, of slab and of percpu memory.
