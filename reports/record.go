@@ -154,7 +154,7 @@ func ascii(row []byte) string {
 func (f RawFrame) String() string {
 	sym := fmt.Sprintf("%s+0x%x/0x%x", f.Symbol, f.Offset, f.Size)
 	if f.Symbol == "" {
-		sym = fmt.Sprintf("0x%016x", f.Addr)
+		sym = fmt.Sprintf("0x%x", f.Addr)
 	}
 	if f.Module != "" {
 		sym += " [" + f.Module + "]"
