@@ -17,12 +17,15 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: suite all deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
+.PHONY: suite all print-packages deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
 
 all: build
 
 deps: ## install the Debian packages that are missing
 	$(call install,$(PACKAGES))
+
+print-packages: # for the test that compares with other lists of them
+	@echo $(PACKAGES)
 
 test-deps: deps ## and those that only tests need
 	$(call install,$(TEST_PACKAGES))
@@ -81,7 +84,7 @@ test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in
 	go test -count=1 -timeout 20m -v ./.github/test
 
 test-readme: ## README's session is what happens, and so are the pages' commands
-	go test -count=1 -timeout 10m -run '^Test(README|Docs)' ./harness/cli
+	go test -count=1 -timeout 10m -run '^Test(README|Docs|LeaksDay|Example)' ./harness/cli
 
 test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
 	go test -count=1 -timeout 30m -v ./harness/faults

@@ -251,17 +251,11 @@ kmemgate() { command kmemgate "$@" || { status=$?; [ $status -eq 1 ] || exit $st
 
 func runBlock(t *testing.T, f fence) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	bin := t.TempDir()
-	require.NoError(t, os.Symlink(self, filepath.Join(bin, "kmemgate"))) // see TestMain
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", blockShell+f.text)
-	cmd.Dir = sampleRepository(t)
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NO_COLOR=1")
 	if f.info == "sh" { // nothing here has business with the user's cache
-		cmd.Env = append(cmd.Env, "XDG_CACHE_HOME="+t.TempDir(), "HOME="+t.TempDir())
+		t.Setenv("XDG_CACHE_HOME", t.TempDir())
+		t.Setenv("HOME", t.TempDir())
 	}
-	out, err := cmd.CombinedOutput()
+	out, err := inShell(t, sampleRepository(t), blockShell+f.text)
 	require.NoError(t, err, "%s\n%s", f.text, out)
 }
 
