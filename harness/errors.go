@@ -7,24 +7,36 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/reports"
 )
 
 // HostError is what the host lacks: no verdict on any guest, and no fault of
-// the driver's. Cure is a command or a deed that mends it; it may be empty.
+// the driver's. Cure is a command or a deed that mends it; where it is empty, the
+// system's own reason tells one (kernels.CureFor).
 type HostError struct {
 	Err  error
 	Cure string
 }
 
 func (e *HostError) Error() string {
-	if e.Cure == "" {
+	cure := e.Cure
+	if cure == "" && !e.told() {
+		cure = kernels.CureFor(e.Err)
+	}
+	if cure == "" {
 		return "host: " + e.Err.Error()
 	}
-	return fmt.Sprintf("host: %v (%s)", e.Err, e.Cure)
+	return fmt.Sprintf("host: %v (%s)", e.Err, cure)
 }
 
 func (e *HostError) Unwrap() error { return e.Err }
+
+// told tells whether what it wraps names a cure itself.
+func (e *HostError) told() bool {
+	var inner *HostError
+	return errors.As(e.Err, &inner)
+}
 
 // cureSpace is what to do against a full disk.
 const cureSpace = "free some space, or type `kmemgate cache prune`"

@@ -83,7 +83,7 @@ func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Dura
 func parseConf(text []byte) (*dkmsConf, error) {
 	fields := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")[1:]
 	if len(fields)%2 != 0 {
-		return nil, usageErr("", "dkms.conf: its values are cut off after %d bytes", len(text))
+		return nil, usageErr("it must set less", "dkms.conf: its values are cut off after %d bytes", len(text))
 	}
 	conf := &dkmsConf{vars: map[string]string{}, arrays: map[string]map[int]string{}}
 	for i := 0; i < len(fields); i += 2 {

@@ -205,7 +205,7 @@ func (r *driverRun) dkmsModules(conf *dkmsConf, build string) ([]string, error) 
 		location := conf.arrays["BUILT_MODULE_LOCATION"][i]
 		rel := filepath.Join(strings.TrimLeft(location, "/"), names[i]+".ko")
 		if !filepath.IsLocal(rel) {
-			return nil, r.inConf(usageErr("", "dkms.conf: BUILT_MODULE_LOCATION[%d]=%q leads out of the build directory", i, location))
+			return nil, r.inConf(usageErr("name a folder below it", "dkms.conf: BUILT_MODULE_LOCATION[%d]=%q leads out of the build directory", i, location))
 		}
 		file := filepath.Join(build, rel)
 		if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() {

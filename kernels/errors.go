@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -23,7 +24,8 @@ const (
 type Error struct {
 	Fault Fault
 	Err   error
-	// Cure is what the user can do, e.g. a command to type; may be empty.
+	// Cure is what the user can do, e.g. a command to type. Where it is empty
+	// and the host at fault, it is CureFor's.
 	Cure string
 	// Log is the file that holds all that a build printed; may be empty.
 	Log string
@@ -35,8 +37,12 @@ func (e *Error) Error() string {
 	if e.Fault != FaultUsage {
 		s = string(e.Fault) + ": " + s
 	}
-	if e.Cure != "" {
-		s += ": " + e.Cure
+	cure := e.Cure
+	if cure == "" && e.Fault == FaultHost {
+		cure = CureFor(e.Err)
+	}
+	if cure != "" {
+		s += ": " + cure
 	}
 	return s
 }
@@ -66,6 +72,26 @@ func hostErr(err error, format string, args ...any) error {
 		e.Cure = "set XDG_CACHE_HOME to a directory that can be written to"
 	}
 	return e
+}
+
+// CureFor is what to do about an error of this machine that came without a cure:
+// the system's own reason tells. It is empty where err names a cure already, and
+// where somebody interrupted.
+func CureFor(err error) string {
+	var told *Error
+	switch {
+	case errors.As(err, &told), errors.Is(err, context.Canceled):
+		return ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return cureDisk
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EROFS):
+		return "the folders of --out, TMPDIR and XDG_CACHE_HOME must be ones that can be written to"
+	case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EAGAIN):
+		return "free some memory, or type --jobs 1"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "more files must be open at once: ulimit -n 4096"
+	}
+	return "run again; if it stays, `kmemgate doctor` tells what this machine lacks"
 }
 
 // usageErr is an error that the arguments and files alone prove.
