@@ -146,11 +146,51 @@ func TestRefusalsThatAreFailuresAreNotPassedOver(t *testing.T) {
 	run := refusedRun(clean, "ENODEV", "foo: no device")
 	assert.Equal(t, reports.Skipped, run.Verdict)
 	assert.Equal(t, "not applicable: its load was refused with ENODEV: foo: no device", run.Reason)
-	for errno, words := range map[string]string{"ENOMEM": "", "ENOEXEC": "", "ENOENT": "foo: Unknown symbol bar (err -2)"} {
-		run := refusedRun(clean, errno, words)
-		assert.Equal(t, reports.None, run.Verdict, errno)
-		assert.Equal(t, "load-failed", run.Reason)
+	for _, tt := range []struct {
+		errno, words string
+		want         reports.Verdict
+	}{
+		{"ENXIO", "", reports.Skipped},
+		{"EOPNOTSUPP", "", reports.Skipped},
+		{"EAGAIN", "test_foo: all tests passed", reports.Skipped},
+		{"ENOENT", "foo: Direct firmware load for foo.bin failed with error -2", reports.Skipped},
+		{"ENOENT", "", reports.None},
+		{"ENOENT", "foo: Unknown symbol bar (err -2)", reports.None},
+		{"ENODEV", "foo: Unknown symbol bar (err -19)", reports.None},
+		{"ENOMEM", "", reports.None},
+		{"ENOEXEC", "", reports.None},
+		{"EEXIST", "", reports.None},
+		{"EINVAL", "", reports.None},
+		{"EBUSY", "", reports.None},
+		{"EFAULT", "", reports.None},
+		{"", "", reports.None},
+	} {
+		run := refusedRun(clean, tt.errno, tt.words)
+		assert.Equal(t, tt.want, run.Verdict, "%s %s", tt.errno, tt.words)
+		if tt.want == reports.None {
+			assert.Equal(t, "load-failed", run.Reason)
+			assert.Contains(t, run.Detail, "--skip FILE")
+		}
 	}
+}
+
+// A module that takes long has the time to itself, and the rest is shared.
+func TestTurnsHaveTheirOwnTime(t *testing.T) {
+	two := []turn{{module: kernels.Module{Name: "quick"}}, {module: kernels.Module{Name: "slow"}}}
+	of := func(log string) parts {
+		return divide(&groupRun{turns: two, capture: &reports.Capture{Dmesg: []byte(log)}})
+	}
+	p := of("[    1.000000] boot\n" +
+		"[   10.000000] kmemgate: turn of quick begins\n[   11.000000] kmemgate: turn of quick ends\n" +
+		"[   11.000000] kmemgate: turn of slow begins\n[   16.000000] kmemgate: turn of slow ends\n" +
+		"[   20.000000] scans\n")
+	assert.InDelta(t, 0.3, p.share(0), 1e-9, "(1 + 4/2) of 10 seconds")
+	assert.InDelta(t, 0.7, p.share(1), 1e-9)
+	assert.InDelta(t, 1, p.share(everything), 0)
+	p = of("[   10.000000] kmemgate: turn of quick begins\n[   11.000000] kmemgate: turn of quick ends\n")
+	assert.InDelta(t, 0.5, p.share(1), 1e-9, "where marks are lost nothing is known")
+	p = of("")
+	assert.InDelta(t, 0.5, p.share(0), 1e-9)
 }
 
 func TestSweepStateIsKeptAndChecked(t *testing.T) {

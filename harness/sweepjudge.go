@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kmemgate/kmemgate/initramfs"
+	"github.com/kmemgate/kmemgate/initramfs/wire"
 	"github.com/kmemgate/kmemgate/reports"
 )
 
@@ -99,7 +100,7 @@ func (k *sweptKernel) judge(g *groupRun, p parts, i int) reports.Run {
 func (k *sweptKernel) sub(g *groupRun, p parts, i int) *reports.Capture {
 	c := *g.capture
 	c.Command = k.reproduce(g.turns...)
-	c.Timings = map[string]float64{"total": g.seconds / float64(len(g.turns))}
+	c.Timings = map[string]float64{"total": g.seconds * p.share(i)}
 	if i == everything {
 		if len(g.turns) == 1 {
 			c.Tracked, c.Built = p.tracked[0], g.built[0]
@@ -190,26 +191,29 @@ func foreign(run reports.Run, t turn) []reports.Leak {
 	})
 }
 
-// failures are the errors of a load that say nothing about hardware.
-var failures = map[string]string{
-	"ENOMEM":  "the guest has too little memory",
-	"ENOEXEC": "the module is not for this kernel",
-	"EEXIST":  "a module of this name is loaded or built in",
+// inapplicable are the errors by which a module says that what it is for is not
+// there. Every other one is a failure of the load, of which nobody knows what
+// it kept from being tested: a module that always refuses so has its place in
+// a skip list, with the reason.
+var inapplicable = map[string]bool{
+	"ENODEV":     true, // no such device
+	"ENXIO":      true, // no such device or address: a bus without it
+	"EOPNOTSUPP": true, // the processor, or another module, lacks a feature
+	"EAGAIN":     true, // a test that is done and does not want to stay (lib/test_*.c, crypto/tcrypt.c)
 }
 
 // refusedRun is for a module that did not want to load: it looks for hardware,
 // or for a firmware, that is not there.
 func refusedRun(run reports.Run, errno, words string) reports.Run {
-	why, failed := failures[errno]
-	if strings.Contains(words, "Unknown symbol") {
-		why, failed = "a symbol is missing", true
-	}
 	run.Warnings = nil
-	if failed {
-		run.Verdict, run.Reason, run.Detail = reports.None, "load-failed", strings.TrimSpace(errno+": "+why+": "+words)
+	missing := strings.Contains(words, "Unknown symbol") // a failure, with whatever error
+	firmware := errno == "ENOENT" && strings.Contains(strings.ToLower(words), "firmware")
+	if !missing && (inapplicable[errno] || firmware) {
+		run.Verdict, run.Reason = reports.Skipped, strings.TrimSuffix("not applicable: its load was refused with "+errno+": "+words, ": ")
 		return run
 	}
-	run.Verdict, run.Reason = reports.Skipped, strings.TrimSuffix("not applicable: its load was refused with "+errno+": "+words, ": ")
+	run.Verdict, run.Reason = reports.None, wire.ReasonLoadFailed
+	run.Detail = strings.TrimSuffix(errno+": "+words, ": ") + " (if it is no fault, leave it out: --skip FILE, with the reason)"
 	return run
 }
 
@@ -242,6 +246,24 @@ type parts struct {
 	dmesg          [][]byte  // by turn
 	rest           [2][]byte // of dmesg, before the turns and after them
 	tracked        []*int    // objects that the turns' modules allocated, where they were counted
+	took           []float64 // guest seconds, by turn; 0 where its marks are not there
+	common         float64   // guest seconds after the turns
+}
+
+// share is a turn's part of what its group's guest took: its own time, and
+// as much as every other one of what they share, the clone and the scans.
+func (p *parts) share(i int) float64 {
+	if i < 0 {
+		return 1
+	}
+	n, total := float64(len(p.took)), p.common
+	for _, s := range p.took {
+		total += s
+	}
+	if total <= 0 || slices.Contains(p.took, 0) {
+		return 1 / n
+	}
+	return (p.took[i] + p.common/n) / total
 }
 
 // divide cuts a capture by its turns.
@@ -344,7 +366,7 @@ func (c cut) of(i int) []byte {
 // beginning to the next one's. What follows the last turn is nobody's.
 func (p *parts) divideLog(turns []turn) {
 	log := p.capture.Dmesg
-	p.dmesg, p.tracked = make([][]byte, len(turns)), make([]*int, len(turns))
+	p.dmesg, p.tracked, p.took = make([][]byte, len(turns)), make([]*int, len(turns)), make([]float64, len(turns))
 	p.rest[0] = log
 	marks := turnMark.FindAllSubmatchIndex(log, -1)
 	at := 0
@@ -370,8 +392,31 @@ func (p *parts) divideLog(turns []turn) {
 			end++
 		}
 		p.dmesg[at], p.rest[1] = log[m[0]:end], log[end:]
+		p.took[at] = lastStamp(p.dmesg[at]) - stamp(p.dmesg[at])
 		at++
 	}
+	if at == len(turns) && at > 0 {
+		p.common = max(0, lastStamp(log)-lastStamp(p.dmesg[at-1]))
+	}
+}
+
+// stamp is the time of a kernel log's first line, in seconds; 0: it has none.
+//
+// Example: [   12.345678] kmemgate: turn of dummy begins
+func stamp(log []byte) float64 {
+	line, _, _ := bytes.Cut(log, []byte("\n"))
+	text, _, _ := bytes.Cut(bytes.TrimPrefix(bytes.TrimSpace(line), []byte("[")), []byte("]"))
+	seconds, err := strconv.ParseFloat(string(bytes.TrimSpace(text)), 64)
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return seconds
+}
+
+// lastStamp is that of its last line.
+func lastStamp(log []byte) float64 {
+	log = bytes.TrimSpace(log)
+	return stamp(log[bytes.LastIndexByte(log, '\n')+1:])
 }
 
 // group is the n-th group of a match; empty where it has no part in it.
