@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,23 @@ func TestREADMETranscript(t *testing.T) {
 		require.True(t, strings.HasPrefix(comparable(printed[i])+"\n", comparable(c.output)+"\n"),
 			"$ %s\nREADME says:\n%s\nit printed:\n%s", c.line, c.output, printed[i])
 	}
+}
+
+// From nothing to the first red verdict with README's one command, in an empty
+// folder: only that the clone is of this repository, where no network is needed.
+func TestREADMEInstall(t *testing.T) {
+	needVM(t)
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	all := fences(t, "../../README.md")
+	i := slices.IndexFunc(all, func(f fence) bool { return strings.Contains(f.text, "git clone ") })
+	require.GreaterOrEqual(t, i, 0)
+	require.Contains(t, all[i].text, "https://github.com/kmemgate/kmemgate ")
+	printed, err := inShell(t, t.TempDir(), strings.Replace(all[i].text, "https://github.com/kmemgate/kmemgate ", "'"+root+"' kmemgate ", 1))
+	require.NoError(t, err, printed)
+	red := strings.Index(printed, "LEAKS  1 new leak")
+	require.GreaterOrEqual(t, red, 0, printed)
+	require.Contains(t, printed[red:], "CLEAN  nothing new in 1 run")
 }
 
 type typed struct{ line, output string }
