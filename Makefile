@@ -17,7 +17,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: suite all print-packages deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
+.PHONY: suite all print-packages deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-release test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
 
 all: build
 
@@ -47,7 +47,7 @@ test: test-deps build lint kernel unit scenarios test-actions test-readme ## eve
 	go test -count=1 -timeout 10m -v -run '^TestFaults(Red|Green)$$|^TestDocs$$' ./harness/faults
 	go test -count=1 -timeout 10m -v -run '^TestWalk(Three|Forty)$$' ./harness
 
-test-all: test-deps build lint kernel unit vm drivers test-actions test-readme test-faults test-planted ## every pair of kernel and architecture
+test-all: test-deps build lint kernel unit vm drivers test-actions test-readme test-faults test-planted test-release ## every pair of kernel and architecture
 	KMEMGATE_PAIRS="$(ALL_PAIRS)" $(TEST_VM) ./scenarios -skip '$(PROVING)'
 
 kernel: build ## 6.12/x86_64, whose source has the reader that unit checks KTAP with
@@ -81,7 +81,10 @@ suite: build ## every scenario on every pair, ROUNDS times (default 10): no outc
 	.ci/suite $(or $(ROUNDS),10) $(ALL_PAIRS)
 
 test-actions: ## the action and the reusable workflow, run by act; needs 6.12 in the cache
-	go test -count=1 -timeout 20m -v ./.github/test
+	go test -count=1 -timeout 20m -v -skip '^TestRelease$$' ./.github/test
+
+test-release: ## a release, made as a snapshot into dist/, unpacked, and run without Go; needs 6.12 in the cache
+	go test -count=1 -timeout 60m -v -run '^TestRelease$$' ./.github/test
 
 test-readme: ## README's session is what happens, and so are the pages' commands
 	go test -count=1 -timeout 10m -run '^Test(README|Docs|LeaksDay|Example)' ./harness/cli
@@ -106,7 +109,7 @@ mutate-scenarios: build ## each leak repaired, each clean driver broken in a cop
 	CI=true go test -timeout 120m -count=1 -v -run '^TestMutatedScenarios$$' ./scenarios
 
 lint:
-	$(TOOL) golangci-lint run ./... ./.github/test
+	$(TOOL) golangci-lint run ./... ./.github/test ./.github/prebuild
 	go tool -modfile=.github/tools/actionlint/go.mod actionlint
 	test -z "$$(gofmt -l .)"
 	go mod tidy -diff
