@@ -58,6 +58,7 @@ unit:
 	go test -race -short -timeout 20m -skip '^TestScenarios$$' ./...
 
 vm: build ## the VM layer's own tests, on real guests
+	$(KMEMGATE) kernel build $(ALL_PAIRS)
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
 	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness ./harness/cli ./harness/leaktest
 

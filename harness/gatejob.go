@@ -126,11 +126,20 @@ func writeInput(name string, content []byte) error {
 	return nil
 }
 
-// capturedModules are the cell's modules as the run's folder has them.
+// capturedModules are the cell's modules as the run's folder has them, and the
+// kernel, for the lines of its own frames, where its build has DWARF: hundreds of
+// megabytes that stay in the build tree. Without it a report that is made again
+// lacks those lines, and nothing else.
 func (c cell) capturedModules() []reports.Module {
 	var out []reports.Module
 	for _, m := range c.modules {
 		out = append(out, reports.Module{Name: m.Name, Path: "modules/" + m.Name + ".ko", UnderTest: c.tested[m.Name]})
+	}
+	if c.kernel == nil {
+		return out
+	}
+	if path := c.kernel.DebugInfo(); path != "" {
+		out = append(out, reports.Module{Name: reports.Vmlinux, Path: path})
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
+	"github.com/kmemgate/kmemgate/kernels"
+	"github.com/kmemgate/kmemgate/reports"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
 
@@ -67,4 +70,14 @@ func TestReproduceSaysWhatWasSaid(t *testing.T) {
 	assert.Contains(t, g.reproduce(c), "kmemgate run . --kernel")
 	c.scenario.Dir, c.scenario.Clock = "/elsewhere/it's", ClockReal
 	assert.Equal(t, `kmemgate run '/elsewhere/it'\''s' --kernel 6.12 --arch arm64 --clock real --cycles=3 '--cmdline=a b'`, g.reproduce(c))
+}
+
+// TestKernelWithDebugInfoIsNamed: by its place, and not copied.
+func TestKernelWithDebugInfoIsNamed(t *testing.T) {
+	c := cell{kernel: &kernels.Kernel{Build: t.TempDir()}}
+	assert.Empty(t, c.capturedModules(), "no vmlinux")
+	vmlinux := filepath.Join(c.kernel.Build, "vmlinux")
+	out, err := exec.Command("go", "build", "-o", vmlinux, "../main.go").CombinedOutput() // any program with DWARF
+	require.NoError(t, err, string(out))
+	assert.Equal(t, []reports.Module{{Name: reports.Vmlinux, Path: vmlinux}}, c.capturedModules())
 }

@@ -69,8 +69,8 @@ func blame(frames []Frame, underTest map[string]bool) []Frame {
 	picks := []func(Frame) bool{
 		func(f Frame) bool { return underTest[f.Module] && !isAllocator(f.Function) && !fromHeader(f) },
 		func(f Frame) bool { return underTest[f.Module] },
-		func(f Frame) bool { return !isAllocator(f.Function) && !isEntry(f.Function) },
-		func(f Frame) bool { return !isAllocator(f.Function) },
+		func(f Frame) bool { return !isAllocator(f.Function) && !isEntry(f.Function) && !inlinedInKernel(f) },
+		func(f Frame) bool { return !isAllocator(f.Function) && !inlinedInKernel(f) },
 		func(Frame) bool { return true },
 	}
 	for _, pick := range picks {
@@ -85,6 +85,12 @@ func blame(frames []Frame, underTest map[string]bool) []Frame {
 		}
 	}
 	return nil
+}
+
+// inlinedInKernel tells what only a kernel with DWARF shows: a signature must be
+// the same without.
+func inlinedInKernel(f Frame) bool {
+	return f.Inlined && f.Module == ""
 }
 
 // fromHeader tells helpers that the kernel's headers inline into the module:

@@ -45,8 +45,11 @@ func driverFiles(dir string, c *Capture) []string {
 	seen := map[string]bool{}
 	var out []string
 	for _, m := range c.Modules {
+		if !m.UnderTest {
+			continue
+		}
 		em, err := openModule(modulePath(dir, m))
-		if err != nil || em.dwarf == nil || !m.UnderTest {
+		if err != nil || em.dwarf == nil {
 			continue
 		}
 		paths := newPathMap(c, em.dwarf, src)

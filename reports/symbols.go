@@ -3,7 +3,11 @@ package reports
 import (
 	"debug/elf"
 	"fmt"
+	"slices"
 )
+
+// Vmlinux is the kernel itself among a capture's modules.
+const Vmlinux = "vmlinux"
 
 // symbolizer turns the raw frames of records into functions and lines. The
 // kernel resolves a frame when kmemleak's file is read: by then the module is
@@ -110,7 +114,7 @@ func (s *symbolizer) frame(f RawFrame, rec *Record) []Frame {
 	}
 	if f.Module == "" {
 		if at, ok := s.kernelPlace(f); ok {
-			return s.expand(at)
+			return named(s.expand(at), f)
 		}
 	}
 	return []Frame{{Function: f.Symbol, Offset: f.Offset, Module: f.Module}}
@@ -195,16 +199,37 @@ func (l Load) covers(jiffies uint64) bool {
 }
 
 // kernelPlace finds a frame of the kernel's own, where the capture has a
-// vmlinux (a module of that name).
+// vmlinux. Of two static functions of one name it takes the one of the printed
+// size, to which kallsyms counts the padding; where that is not one, neither.
 func (s *symbolizer) kernelPlace(f RawFrame) (place, bool) {
-	m := s.modules["vmlinux"]
+	m := s.modules[Vmlinux]
 	if m == nil || m.dwarf == nil {
 		return place{}, false
 	}
+	var found []elfFunc
 	for _, k := range m.symbols[f.Symbol] {
-		return place{"vmlinux", m.funcs[k].addr + f.Offset - 1}, true
+		if fn := m.funcs[k]; f.Size >= fn.size && f.Size-fn.size < maxPadding && f.Offset > 0 {
+			found = append(found, fn)
+		}
 	}
-	return place{}, false
+	if len(found) != 1 {
+		return place{}, false
+	}
+	return place{Vmlinux, found[0].addr + f.Offset - 1}, true
+}
+
+// maxPadding bounds what lies between two functions (CONFIG_FUNCTION_ALIGNMENT
+// is 64 at most, and before one there may be as much for its prefix).
+const maxPadding = 128
+
+// named keeps a frame's name and offset as the kernel printed them: DWARF may have
+// another for the same function (an alias, a clone without its suffix), and a
+// signature must not depend on whether the kernel has DWARF.
+func named(frames []Frame, f RawFrame) []Frame {
+	out := slices.Clone(frames)
+	last := &out[len(out)-1]
+	last.Function, last.Offset = f.Symbol, f.Offset
+	return out
 }
 
 // expand turns a place into frames.
@@ -220,7 +245,7 @@ func (s *symbolizer) expand(at place) []Frame {
 func (s *symbolizer) expandPlace(at place) []Frame {
 	m := s.modules[at.module]
 	module := at.module
-	if module == "vmlinux" {
+	if module == Vmlinux {
 		module = ""
 	}
 	fn, known := m.function(at.addr)
