@@ -277,3 +277,16 @@ func TestFreshThreads(t *testing.T) {
 	assert.Len(t, seen, 20)
 	scrubStacks()
 }
+
+func TestFirmwareIsOfferedWhereThereIsAny(t *testing.T) {
+	dir := t.TempDir()
+	parameter, files := filepath.Join(dir, "path"), filepath.Join(dir, "firmware")
+	require.NoError(t, offerFirmware(files, parameter))
+	assert.NoFileExists(t, parameter, "no firmware: the kernel stays as it is")
+	require.NoError(t, os.Mkdir(files, 0o755))
+	require.NoError(t, offerFirmware(files, parameter))
+	path, err := os.ReadFile(parameter)
+	require.NoError(t, err)
+	assert.Equal(t, files, string(path))
+	assert.ErrorContains(t, offerFirmware(files, filepath.Join(dir, "gone", "path")), "is CONFIG_FW_LOADER=y in the kernel's config?")
+}

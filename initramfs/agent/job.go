@@ -32,7 +32,7 @@ func (a *agent) awaitJob() error {
 	if a.job.TimeoutNS > 0 {
 		a.limit = time.Duration(a.job.TimeoutNS)
 	}
-	return nil
+	return offerFirmware(firmwareFiles, firmwarePath)
 }
 
 // unpackJob writes the archive's files below dir and returns its first, the
