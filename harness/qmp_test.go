@@ -24,7 +24,7 @@ type fakeQEMU struct {
 	lines *bufio.Scanner
 }
 
-func newFakeQEMU(t *testing.T) (*net.UnixConn, *fakeQEMU) {
+func newFakeQEMU(t testing.TB) (*net.UnixConn, *fakeQEMU) {
 	t.Helper()
 	ours, theirs, err := socketPair()
 	require.NoError(t, err)

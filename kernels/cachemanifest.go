@@ -87,7 +87,7 @@ func (m *manifest) write(dir string) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %d\n", manifestMagic, m.bytes)
 	for _, f := range m.files {
-		fmt.Fprintf(&b, "%s %d %d %q\n", f.sum, f.size, f.mtime, f.path)
+		fmt.Fprintln(&b, f)
 	}
 	return renameio.WriteFile(okFile(dir), b.Bytes(), 0o644)
 }
@@ -136,6 +136,11 @@ func manifestHead(lines *bufio.Scanner) (bytes int64, err error) {
 		return 0, fmt.Errorf("manifest: unknown format %.40q", lines.Text())
 	}
 	return bytes, nil
+}
+
+// String is the file's line.
+func (f manifestFile) String() string {
+	return fmt.Sprintf("%s %d %d %q", f.sum, f.size, f.mtime, f.path)
 }
 
 func parseManifestFile(line string) (file manifestFile, err error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,12 @@ var (
 )
 
 // confMark stands before the values: a dkms.conf that exits never gets there.
-const confMark = "kmemgate-dkms"
+// confEnd stands behind them: what is bounded may be cut, and where it is cut
+// between two values, nothing else would tell.
+const (
+	confMark = "kmemgate-dkms"
+	confEnd  = "kmemgate-dkms-end"
+)
 
 // confScript sources the file as dkms does, and prints NUL-separated pairs.
 // Variables that dkms sets beforehand come by the environment.
@@ -46,6 +52,7 @@ for kmemgate_v in $kmemgate_arrays; do
 	for kmemgate_i in "${!kmemgate_a[@]}"; do builtin printf '%s\0%s\0' "$kmemgate_v[$kmemgate_i]" "${kmemgate_a[$kmemgate_i]}"; done
 	builtin unset -n kmemgate_a
 done
+builtin printf '%s\0' ` + confEnd + `
 builtin exit 0
 `
 
@@ -80,28 +87,45 @@ func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Dura
 	return conf, conf.check(string(stderr.kept))
 }
 
+// parseConf reads what confScript prints.
 func parseConf(text []byte) (*dkmsConf, error) {
-	fields := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")[1:]
-	if len(fields)%2 != 0 {
+	values, whole := strings.CutSuffix(strings.TrimPrefix(string(text), confMark), "\x00"+confEnd+"\x00")
+	fields := strings.Split(values, "\x00")[1:]
+	if !whole || len(fields)%2 != 0 {
 		return nil, usageErr("it must set less", "dkms.conf: its values are cut off after %d bytes", len(text))
 	}
 	conf := &dkmsConf{vars: map[string]string{}, arrays: map[string]map[int]string{}}
 	for i := 0; i < len(fields); i += 2 {
-		name, index, isArray := strings.Cut(strings.TrimSuffix(fields[i], "]"), "[")
-		if !isArray {
-			conf.vars[name] = fields[i+1]
-			continue
+		if err := conf.set(fields[i], fields[i+1]); err != nil {
+			return nil, err
 		}
-		n, err := strconv.Atoi(index)
-		if err != nil {
-			return nil, usageErr("", "dkms.conf: %s: want a number as index", fields[i])
-		}
-		if conf.arrays[name] == nil {
-			conf.arrays[name] = map[int]string{}
-		}
-		conf.arrays[name][n] = fields[i+1]
 	}
 	return conf, nil
+}
+
+// arrayItem is a name with an index. Example: MAKE_MATCH[2]
+var arrayItem = regexp.MustCompile(`^([A-Z_]+)\[(-?[0-9]{1,9})\]$`)
+
+// set takes a value that was asked for. A file that redefines builtin may print
+// what it likes.
+func (c *dkmsConf) set(name, value string) error {
+	if slices.Contains(dkmsVars, name) {
+		c.vars[name] = value
+		return nil
+	}
+	m := arrayItem.FindStringSubmatch(name)
+	if m == nil || !slices.Contains(dkmsArrays, m[1]) {
+		return usageErr("it must set variables, and leave bash's own commands alone", "dkms.conf: a value of %.40q, which nobody asked for", name)
+	}
+	n, err := strconv.Atoi(m[2])
+	if err != nil {
+		return usageErr("", "dkms.conf: %s: want a number as index", name)
+	}
+	if c.arrays[m[1]] == nil {
+		c.arrays[m[1]] = map[int]string{}
+	}
+	c.arrays[m[1]][n] = value
+	return nil
 }
 
 // safeName is what becomes a directory's name.

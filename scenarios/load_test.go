@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,30 +194,4 @@ func TestLoadRefusesWhatIsNotThere(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = Load(filepath.Join(dir, FileName))
 	require.ErrorContains(t, err, "is a file")
-}
-
-// Whatever the bytes, Parse gives a scenario that keeps its promises, or
-// mistakes with a line each.
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(full))
-	f.Add([]byte("expect: {verdict: clean}\n"))
-	f.Add([]byte("a: &a [*a]\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := Parse("f", data)
-		if err != nil {
-			var broken *Error
-			if !errors.As(err, &broken) || len(broken.Mistakes) == 0 {
-				t.Fatalf("not an *Error with mistakes: %v", err)
-			}
-			for _, m := range broken.Mistakes {
-				if m.Line < 1 || m.Line > strings.Count(string(data), "\n")+strings.Count(string(data), "\r")+1 {
-					t.Fatalf("line %d is not in the file: %v", m.Line, err)
-				}
-			}
-			return
-		}
-		if len(s.Kernels) == 0 || len(s.Arches) == 0 || s.Cycles < 1 || s.Timeout <= 0 || s.Unload == nil || len(s.Kconfig) != len(s.KconfigLines) {
-			t.Fatalf("defaults are missing: %+v", s)
-		}
-	})
 }
