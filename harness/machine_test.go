@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,4 +19,33 @@ func TestKernelArgs(t *testing.T) {
 	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" quiet debugfs=off", args(" quiet  debugfs=off"))
 	require.Equal(t, "console=ttyS0 "+after+" kmemleak=off", args("kmemleak=off"))
 	require.Equal(t, "console=ttyS0 "+after, args("kmemleak="))
+}
+
+// TestGuestsHaveNoWayOut: whatever a guest is started for, QEMU's four denials
+// are there, and nothing that reaches the network or the user's files.
+func TestGuestsHaveNoWayOut(t *testing.T) {
+	for arch, f := range arches {
+		for _, clock := range []string{ClockWarp, ClockReal} {
+			for _, r := range []role{roleCold, roleMaker, roleClone} {
+				p := plan{Machine: Machine{Clock: clock}, facts: f, role: r, job: "/t/job", con: "/t/con", port: "/t/port", qmpFD: 3}
+				checkNoWayOut(t, arch, p.args())
+			}
+		}
+	}
+}
+
+func checkNoWayOut(t *testing.T, arch string, args []string) {
+	t.Helper()
+	n := slices.Index(args, "-sandbox")
+	require.Positive(t, n, arch)
+	on, denials, _ := strings.Cut(args[n+1], ",")
+	require.Equal(t, "on", on)
+	require.ElementsMatch(t, []string{"obsolete=deny", "elevateprivileges=deny", "spawn=deny", "resourcecontrol=deny"}, strings.Split(denials, ","))
+	require.Contains(t, args, "-nodefaults", "QEMU's own default is a network card")
+	require.Contains(t, args, "-no-user-config")
+	for i, arg := range args {
+		// Example of what must not be there: -netdev user,id=n -device e1000,netdev=n
+		require.NotRegexp(t, `^-(net|netdev|nic|fsdev|virtfs|drive|blockdev|hda|cdrom|usbdevice|gdb|s|vnc|spice|monitor|tpmdev)$`, arg)
+		require.NotRegexp(t, `(^|,|-)(net|netdev|hostfwd|guestfwd|tcp|udp|vhost|9p|vfio)(-|,|=|:|$)`, arg, "%s %s", args[i-min(i, 1)], arg)
+	}
 }

@@ -195,3 +195,20 @@ func TestLoadRefusesWhatIsNotThere(t *testing.T) {
 	_, err = Load(filepath.Join(dir, FileName))
 	require.ErrorContains(t, err, "is a file")
 }
+
+func TestDevicesStayInTheGuest(t *testing.T) {
+	for _, device := range []string{
+		"loader,file=secret,addr=0x100000", "LOADER,file=x", "guest-loader,kernel=x,addr=1", "loader", "driver=loader,file=x",
+		"e1000,romfile=id_rsa", "pci-testdev,file=x", "usb-mtp,rootdir=x", "usb-mtp,x-root=x", "usb-host,hostbus=1", "vfio-pci,host=00.0",
+		"vhost-vsock-pci,guest-cid=3", "virtio-9p-pci,fsdev=x", "ipmi-bmc-sim,id=b,sdrfile=x", "u2f-emulated,dir=x", "virtserialport,chardev=qmp",
+		"isa-serial,chardev=qmp", "e1000,netdev=n", "ccid-card-emulated,db=x", "usb-redir,chardev=qmp", "scsi-generic,drive=x",
+	} {
+		_, err := Parse("f", []byte("devices: [edu, \""+device+"\"]\n"))
+		require.ErrorContains(t, err, "reaches out of the guest; want a device that QEMU plays by itself", device)
+		require.ErrorContains(t, err, "f:1: devices[1]: ")
+	}
+	for _, device := range []string{"edu", "usb-kbd,port=1", "e1000,romfile=", "qemu-xhci", "pci-testdev,membar=4M", "e1000,mac=52-54", "ich9-intel-hda"} {
+		_, err := Parse("f", []byte("devices: [\""+device+"\"]\n"))
+		require.NoError(t, err)
+	}
+}

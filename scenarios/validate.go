@@ -28,7 +28,6 @@ var (
 	kconfigLine = regexp.MustCompile(`^(CONFIG_[A-Za-z0-9_]+=(y|m|n|-?[0-9]+|0[xX][0-9a-fA-F]+|"[^"\n]*")|# CONFIG_[A-Za-z0-9_]+ is not set)$`)
 	moduleName  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,55}$`) // MODULE_NAME_LEN, include/linux/moduleparam.h
 	memorySize  = regexp.MustCompile(`^[1-9][0-9]{0,5}[MG]$`)
-	deviceName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.,=-]*$`) // goes into QEMU's -device, unquoted
 )
 
 const (
@@ -54,6 +53,8 @@ func (d *document) validate() {
 	for i, dev := range s.Devices {
 		if !deviceName.MatchString(dev) {
 			d.errorf(item("$.devices", i), "%q is no QEMU device; want a name such as edu or usb-kbd,port=1", dev)
+		} else if leak := reachesHost(dev); leak != "" {
+			d.errorf(item("$.devices", i), "%q: %s reaches out of the guest; want a device that QEMU plays by itself", dev, leak)
 		}
 	}
 	for i := range s.Suppress {
