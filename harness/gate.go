@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +101,7 @@ func (g *Gate) One(ctx context.Context, s *scenarios.Scenario, source, arch stri
 // cache, and an error with the command that builds it if not. It builds
 // nothing; what a driver turns out to lack is not known before it is built.
 func (g *Gate) Built(ctx context.Context, s *scenarios.Scenario, source, arch string) (*kernels.Kernel, error) {
-	spec, err := g.spec(s, source, arch)
+	spec, err := g.spec(ctx, s, source, arch)
 	if err != nil {
 		return nil, err
 	}
@@ -109,16 +110,40 @@ func (g *Gate) Built(ctx context.Context, s *scenarios.Scenario, source, arch st
 
 // Kernel is Built for a kernel that may have to be built first.
 func (g *Gate) Kernel(ctx context.Context, s *scenarios.Scenario, source, arch string) (*kernels.Kernel, error) {
-	spec, err := g.spec(s, source, arch)
+	spec, err := g.spec(ctx, s, source, arch)
 	if err != nil {
 		return nil, err
 	}
 	return g.Builder.Kernel(ctx, spec)
 }
 
-func (g *Gate) spec(s *scenarios.Scenario, source, arch string) (kernels.Spec, error) {
+func (g *Gate) spec(ctx context.Context, s *scenarios.Scenario, source, arch string) (kernels.Spec, error) {
+	spec := kernels.Spec{Source: source, Arch: arch, LLVM: g.LLVM}
 	config, err := g.config(s)
-	return kernels.Spec{Source: source, Arch: arch, Config: config, LLVM: g.LLVM}, err
+	if err != nil {
+		return spec, err
+	}
+	a, err := g.Host.attach(ctx, arch, s.Devices)
+	var host *HostError
+	if err != nil && !errors.As(err, &host) { // without QEMU it is the run that has no verdict
+		return spec, err
+	}
+	spec.Config, err = withOptions(config, a.options)
+	return spec, err
+}
+
+// withOptions adds what the devices need to what was asked for, which wins.
+func withOptions(config []kconfig.Fragment, options []string) ([]kconfig.Fragment, error) {
+	wanted := slices.DeleteFunc(slices.Clone(options), func(line string) bool {
+		name, _, _ := strings.Cut(line, "=")
+		return slices.ContainsFunc(config, func(f kconfig.Fragment) bool { _, said := f.Get(name); return said })
+	})
+	if len(wanted) == 0 {
+		return config, nil
+	}
+	const name = "devices"
+	frag, err := kconfig.FromLines(wanted, name, slices.Repeat([]int{1}, len(wanted)))
+	return append(config, frag), err
 }
 
 // Close lets go of what the gate holds in the cache.
@@ -177,7 +202,7 @@ func (g *Gate) build(ctx context.Context, s *scenarios.Scenario) ([]cell, error)
 
 func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arch string) (cell, error) {
 	c := cell{scenario: s, source: source, arch: arch, known: g.Baseline}
-	spec, err := g.spec(s, source, arch)
+	spec, err := g.spec(ctx, s, source, arch)
 	if err != nil {
 		return c, err
 	}

@@ -50,14 +50,19 @@ func (g *Gate) machine(ctx context.Context, c cell) (Machine, error) {
 		return Machine{}, err
 	}
 	s := c.scenario
+	a, err := g.Host.attach(ctx, c.arch, s.Devices)
+	if err != nil {
+		return Machine{}, err
+	}
 	m := Machine{
-		Kernel:  c.kernel,
-		Initrd:  archives,
-		Cmdline: s.Cmdline,
-		Memory:  s.Memory,
-		Clock:   s.Clock,
-		Devices: s.Devices,
-		Console: g.Console,
+		Kernel:   c.kernel,
+		Initrd:   archives,
+		Cmdline:  s.Cmdline,
+		Memory:   s.Memory,
+		Clock:    s.Clock,
+		Devices:  a.devices,
+		Backends: a.backends,
+		Console:  g.Console,
 	}
 	if m.Clock == ClockReal {
 		m.SMP = 2 // races are what the real clock is for

@@ -48,6 +48,7 @@ type Host struct {
 	versions  map[string]string // of QEMU, by path
 	hashes    map[string]string // of an initramfs, by its files' names, sizes and times
 	templates map[string]*templateSlot
+	devices   map[string]map[string]qemuDevice // by the path of QEMU and the device's name
 }
 
 // Machine is a guest before it is started.
@@ -66,6 +67,8 @@ type Machine struct {
 	SMP int
 	// Devices are QEMU's -device arguments, e.g. "edu".
 	Devices []string
+	// Backends are more of QEMU's arguments: what the devices lean on.
+	Backends []string
 	// Console gets the guest's console while a template is made.
 	Console io.Writer
 }

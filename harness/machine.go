@@ -155,6 +155,7 @@ func (p plan) args() []string {
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 	}
 	args = append(args, p.clockArgs()...)
+	args = append(args, p.Backends...)
 	for _, d := range p.Devices {
 		args = append(args, "-device", d)
 	}

@@ -40,6 +40,7 @@ var badDrivers = []struct {
 	{"dkms.conf exits", map[string]string{"dkms.conf": dkmsConf("exit 0\n"), "good.c": goodModule}, 2, "dkms.conf: exits before its end"},
 	{"dkms.conf loops", map[string]string{"dkms.conf": dkmsConf("while :; do :; done\n"), "good.c": goodModule}, 2, "dkms.conf: did not end within 10s"},
 	{"dkms.conf says nothing", map[string]string{"dkms.conf": "MAKE=make\n", "good.c": goodModule}, 2, `dkms.conf: PACKAGE_NAME is ""`},
+	{"device that is not there", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "devices: [nvm]\n"}, 2, `has no device "nvm" (did you mean nvme`},
 	{"for another architecture", map[string]string{"dkms.conf": dkmsConf("BUILD_EXCLUSIVE_ARCH=s390x\n"), "good.c": goodModule}, 3, `BUILD_EXCLUSIVE_ARCH="s390x", and this is`},
 	{"for another kernel", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": "#include <linux/no-longer.h>\n" + goodModule}, 3, "the driver is written for another kernel: name that one with --kernel"},
 	{"Makefile asks", map[string]string{"Makefile": "all:\n\t@read -p 'Go on? ' answer && test $$answer = y\n", "good.c": goodModule}, 3, "its Makefile asks, and nobody answers here"},
