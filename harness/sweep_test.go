@@ -335,15 +335,86 @@ func TestSweepKeepsWhatOnlyAGroupShows(t *testing.T) {
 	assert.FileExists(t, filepath.Join(s.Gate.Out, group.Dir, "kmemleak.txt"))
 }
 
-const sweepHelperOut = "KMEMGATE_TEST_SWEEP_OUT"
+// A module that leaks in an error path alone is clean until that is walked. A walk
+// that is killed goes on with what it has.
+func TestSweepWalksErrorPathsAndGoesOn(t *testing.T) {
+	testSweep(t) // skips where it cannot run
+	out := t.TempDir()
+	var log bytes.Buffer
+	cmd := startSweep(t, &log, out, sweepHelperWalks+"=yes")
+	walked := func() (names []string) {
+		s, err := openSweepState(filepath.Join(out, "sweep.json"))
+		require.NoError(t, err)
+		for _, m := range s.file.Done {
+			if m.Walked {
+				names = append(names, m.Run.Scenario)
+			}
+		}
+		return names
+	}
+	require.Eventually(t, func() bool { return len(walked()) > 0 }, 5*time.Minute, 10*time.Millisecond)
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	before := walked()
+	require.Less(t, len(before), 4, "it was killed amid the walks")
 
-// TestSweepHelper is the sweep that TestSweepGoesOnWhereItWasKilled kills.
+	log.Reset()
+	cmd = startSweep(t, &log, out, sweepHelperWalks+"=yes")
+	require.NoError(t, cmd.Wait(), log.String())
+	assert.Contains(t, log.String(), "4 of 4 modules were judged before, going on")
+	for _, run := range readSwept(t, out).Runs {
+		require.NotNil(t, run.Walk, run.Scenario)
+		if run.Scenario != "slips_on_error" {
+			assert.Equal(t, reports.Clean, run.Verdict, run.Scenario)
+			assert.Equal(t, &reports.WalkResult{Allocations: 1, Failed: 1, Findings: []reports.Finding{}}, run.Walk, run.Scenario)
+			continue
+		}
+		assert.Equal(t, reports.Leaks, run.Verdict)
+		require.Len(t, run.Leaks, 1)
+		assert.Equal(t, "slip", run.Leaks[0].Function)
+		assert.Equal(t, leakLine(t, "slips_on_error"), run.Leaks[0].Line)
+		assert.Equal(t, []string{"leak 2 slips_on_error.c:13 ENOMEM"}, found(run))
+	}
+}
+
+// readSwept is the report of a sweep that has ended.
+func readSwept(t *testing.T, out string) reports.Report {
+	t.Helper()
+	f, err := os.Open(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	defer f.Close()
+	report, err := reports.ReadJSON(f)
+	require.NoError(t, err)
+	return report
+}
+
+// startSweep starts TestSweepHelper's sweep in a process of its own.
+func startSweep(t *testing.T, log *bytes.Buffer, out string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSweepHelper$", "-test.v")
+	cmd.Env = append(append(os.Environ(), sweepHelperOut+"="+out), env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	return cmd
+}
+
+const (
+	sweepHelperOut   = "KMEMGATE_TEST_SWEEP_OUT"
+	sweepHelperWalks = "KMEMGATE_TEST_SWEEP_WALKS"
+)
+
+// TestSweepHelper is the sweep that the tests kill.
 func TestSweepHelper(t *testing.T) {
 	out := os.Getenv(sweepHelperOut)
 	if out == "" {
-		t.Skip("runs in a process of TestSweepGoesOnWhereItWasKilled")
+		t.Skip("runs in a process of the tests that kill it")
 	}
 	s := testSweep(t, "quiet_*", "loses_*", "no_hardware", "stays")
+	if os.Getenv(sweepHelperWalks) != "" {
+		s = testSweep(t, "quiet_a", "quiet_b", "quiet_c", "slips_on_error")
+		s.Scenario.ErrorPaths = "true"
+	}
 	s.Gate.Out, s.Gate.Jobs, s.Group = out, 1, 3
 	_, err := s.Run(t.Context())
 	require.NoError(t, err)
@@ -356,12 +427,7 @@ func TestSweepGoesOnWhereItWasKilled(t *testing.T) {
 	var log bytes.Buffer
 	start := func() *exec.Cmd {
 		log.Reset()
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSweepHelper$", "-test.v")
-		cmd.Env = append(os.Environ(), sweepHelperOut+"="+out)
-		cmd.Stdout, cmd.Stderr = &log, &log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		require.NoError(t, cmd.Start())
-		return cmd
+		return startSweep(t, &log, out)
 	}
 	var known []string
 	for round := range 3 { // each is killed as soon as it has written something, or soon after
@@ -381,11 +447,7 @@ func TestSweepGoesOnWhereItWasKilled(t *testing.T) {
 	require.NoError(t, cmd.Wait(), log.String())
 	assert.Contains(t, log.String(), fmt.Sprintf("%d of 12 modules were judged before, going on", len(known)))
 
-	f, err := os.Open(filepath.Join(out, "report.json"))
-	require.NoError(t, err)
-	defer f.Close()
-	report, err := reports.ReadJSON(f)
-	require.NoError(t, err)
+	report := readSwept(t, out)
 	want := map[string]string{"loses_early": "leaks", "loses_late": "leaks", "loses_at_work": "leaks", "loses_abroad": "leaks", "stays": "none unload-failed"}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		want["quiet_"+name] = "clean"
