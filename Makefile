@@ -88,7 +88,7 @@ test-release: ## a release, made as a snapshot into dist/, unpacked, and run wit
 	go test -count=1 -timeout 60m -v -run '^TestRelease$$' ./.github/test
 
 test-readme: ## README's session is what happens, and so are the pages' commands
-	go test -count=1 -timeout 10m -run '^Test(README|Docs|LeaksDay|Example)' ./harness/cli
+	go test -count=1 -timeout 20m -run '^Test(README|Docs|LeaksDay|Example)' ./harness/cli
 
 test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
 	go test -count=1 -timeout 30m -v ./harness/faults

@@ -38,7 +38,8 @@ var constructors = map[string]struct {
 	"usageErr":  {"usage", 1, 0},
 	"hostErr":   {"host", 1, -1},
 	"hostError": {"host", 1, 0},
-	"mistake":   {"file", 1, -1}, // of kmemgate.yml; its line is told with it
+	"fail":      {"guest", 1, -1}, // its reason has a cure in docs/no-verdict.md (TestNoVerdictPage)
+	"mistake":   {"file", 1, -1},  // of kmemgate.yml; its line is told with it
 	"errorf":    {"file", 1, -1},
 }
 
@@ -46,7 +47,7 @@ var constructors = map[string]struct {
 // whole, and each names what to do: by a cure of its own, in its text, or, if the
 // host is at fault, by what the system says (kernels.CureFor).
 func TestMessages(t *testing.T) {
-	all := messages(t, "harness", "kernels", "scenarios")
+	all := messages(t, "harness", "initramfs", "kernels", "scenarios")
 	require.Greater(t, len(all), 200)
 	var out strings.Builder
 	for i, m := range all {
@@ -86,8 +87,8 @@ var selfEvident = map[string]string{
 
 func TestMessagesNameACure(t *testing.T) {
 	used := map[string]bool{}
-	for _, m := range messages(t, "harness", "kernels", "scenarios") {
-		if m.fault == "host" || m.cure != "" || m.text == "err" || namesCure.MatchString(m.text) {
+	for _, m := range messages(t, "harness", "initramfs", "kernels", "scenarios") {
+		if m.fault == "host" || m.fault == "guest" || m.cure != "" || namesCure.MatchString(m.text) {
 			continue
 		}
 		if m.fault == "file" && strings.Contains(m.text, ";") { // "…; what to write"
@@ -145,7 +146,7 @@ func messageOf(files *token.FileSet, node ast.Node) (message, bool) {
 			m.cure = said(files, n.Args[c.cure])
 		}
 		// A constructor's own body passes the format on.
-		return m, !strings.HasPrefix(m.text, "format")
+		return m, isMessage(m.text)
 	case *ast.CompositeLit:
 		return literalMessage(files, n)
 	}
@@ -175,7 +176,13 @@ func literalMessage(files *token.FileSet, lit *ast.CompositeLit) (message, bool)
 	}
 	fault := strings.ToLower(strings.TrimPrefix(fields["Fault"], "Fault"))
 	m := message{fault: fault, text: fields["Err"], cure: fields["Cure"]}
-	return m, strings.HasPrefix(fields["Fault"], "Fault") && !strings.HasPrefix(m.text, "format")
+	return m, strings.HasPrefix(fields["Fault"], "Fault") && isMessage(m.text)
+}
+
+// isMessage leaves out what passes on a text of elsewhere: a constructor's own
+// body, an error made before.
+func isMessage(text string) bool {
+	return !strings.HasPrefix(text, "format") && !strings.HasPrefix(text, "reports.") && text != "err"
 }
 
 // said is a text without its quotes, the format of an fmt.Errorf, or the code of
@@ -186,7 +193,7 @@ func said(files *token.FileSet, expr ast.Expr) string {
 	}
 	if text, ok := expr.(*ast.BasicLit); ok && text.Kind == token.STRING {
 		if plain, err := strconv.Unquote(text.Value); err == nil {
-			return plain
+			return strings.ReplaceAll(plain, "\n", "⏎")
 		}
 	}
 	var code bytes.Buffer
