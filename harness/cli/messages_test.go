@@ -76,6 +76,7 @@ var namesCure = regexp.MustCompile(`\b(want|name[sd]?|give|choose|leave|say|run|
 // selfEvident are messages without a cure, each with the reason why it needs
 // none: what is wrong is all that there is to say.
 var selfEvident = map[string]string{
+	"devices: %s has no device %q%s":                             "nearDevices ends it: what was meant, or the command that lists them",
 	"%s: no such directory":                                      "the argument is there to be read",
 	"bisect: %s is in no git repository":                         "a history is asked for where there is none",
 	"bisect: %s is no git repository":                            "the same of --tree",
