@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -73,10 +74,11 @@ func TestMessages(t *testing.T) {
 // what was found. A %w is the cure of the error that it stands for.
 var namesCure = regexp.MustCompile(`\b(want|name[sd]?|give|choose|leave|say|run|type|remove|wait|write|add|copy|quote|put|must|keep|needs?|takes|allows|move|begin)\b|\bsee |\(.+\)|%w|%v|twice|either|one of|obj-m|is empty|did you mean|commands are|at a time`)
 
-// selfEvident are messages without a cure, each with the reason why it needs
-// none: what is wrong is all that there is to say.
+// selfEvident are messages whose text holds no cure, each with the reason: a
+// value that ends it does, or what is wrong is all that there is to say.
 var selfEvident = map[string]string{
 	"devices: %s has no device %q%s":                             "nearDevices ends it: what was meant, or the command that lists them",
+	"devices: %s sits on the bus %s: %s":                         "missingBuses ends it: which machine, or which device, to take",
 	"%s: no such directory":                                      "the argument is there to be read",
 	"bisect: %s is in no git repository":                         "a history is asked for where there is none",
 	"bisect: %s is no git repository":                            "the same of --tree",
@@ -96,7 +98,7 @@ func TestMessagesNameACure(t *testing.T) {
 			continue
 		}
 		used[m.text] = true
-		require.Contains(t, selfEvident, m.text, "%s: the message names no cure", m.file)
+		assert.NotEmpty(t, selfEvident[m.text], "%s: %q names no cure", m.file, m.text)
 	}
 	for text, reason := range selfEvident {
 		require.True(t, used[text], "%q needs no excuse (%s) any more", text, reason)
