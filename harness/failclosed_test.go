@@ -107,6 +107,11 @@ var noVerdicts = []noVerdict{
 	{name: "the answer claims more than there is", agent: "claim",
 		reason: reports.ReasonCut, detail: "has 4 bytes, the guest claims 8"},
 
+	{name: "a guest that lies, clean without a canary", agent: "clean",
+		reason: reports.ReasonCanary, detail: "holds no address that kmemleak-test printed"},
+	{name: "a guest that lies, with a canary that it made up", agent: "canary",
+		reason: reports.ReasonCanary, detail: "0 of 25 objects that kmemleak-test leaked"},
+
 	{name: "detector off at boot", cmdline: "kmemleak=off",
 		reason: wire.ReasonDetectorOff, detail: `refused "scan=off"`},
 	{name: "detector off by the script", exercise: "k off",

@@ -28,6 +28,9 @@ func main() {
 	w := wire.NewWriter(port)
 	send(w.Send(wire.Hello{Version: wire.Version, Release: "fake", Machine: "fake", CPUs: 1, HZ: 250}))
 	send(w.Send(wire.Phase{Name: wire.PhaseBoot}))
+	if way == "canary" {
+		inventCanary(w)
+	}
 	send(w.Send(wire.Phase{Name: wire.PhaseReady}))
 	if way != "early-exit" {
 		awaitJob()
@@ -73,11 +76,58 @@ func goWrong(way string, w *wire.Writer, port *os.File) {
 	case "close": // stops in the middle of its answer, and lives on
 		send(w.Send(wire.Data{Stream: wire.StreamLast, Bytes: []byte("half")}))
 		send(port.Close())
+	case "clean": // claims that all is well, in the right words
+		claimClean(w, "")
+	case "canary": // and has a canary to show, which nobody ever allocated
+		claimClean(w, canaryLog())
 	case "half": // dies in the middle of a frame
 		_, err := port.Write([]byte{0, 0, 1, 0, 'D'})
 		send(err)
 		os.Exit(3)
 	}
+}
+
+// claimClean is a whole answer, as the agent would give it of a module that
+// leaks nothing.
+func claimClean(w *wire.Writer, log string) {
+	send(w.Send(wire.Load{Module: "wrong", UnderTest: true, Cycle: 1, PID: 70, Begin: 100, Inited: 101}))
+	send(w.Send(wire.Unload{Module: "wrong", Cycle: 1, Jiffies: 102}))
+	send(w.Send(wire.Tracked{Objects: 3}))
+	send(w.Send(wire.Phase{Name: wire.PhaseSettle}))
+	send(w.Send(wire.Phase{Name: wire.PhaseScan}))
+	for n := 1; n <= 2; n++ {
+		send(w.Send(wire.Scan{N: n}))
+	}
+	send(w.Send(wire.Phase{Name: wire.PhaseSend}))
+	for _, stream := range []string{wire.StreamBefore, wire.StreamPassed, wire.StreamPrevious, wire.StreamLast} {
+		send(w.Stream(stream, nil))
+	}
+	send(w.Stream(wire.StreamDmesg, []byte("[    1.000000] Linux version\n"+log)))
+	send(w.Done())
+}
+
+// inventCanary tells of a kmemleak-test that was never loaded.
+func inventCanary(w *wire.Writer) {
+	send(w.Send(wire.Phase{Name: wire.PhaseCanary}))
+	send(w.Send(wire.Load{Module: "kmemleak_test", Canary: true, PID: 60, Begin: 50, Inited: 51, End: 52}))
+	send(w.Stream(wire.StreamCanary, []byte(canaryLog())))
+}
+
+// canaryLog is what kmemleak-test prints (samples/kmemleak/kmemleak-test.c).
+func canaryLog() string {
+	log, at := "[    2.000000] kmemleak: Kmemleak testing\n", uint64(0xffff888003a50000)
+	for _, p := range []struct {
+		call  string
+		times int
+	}{
+		{"kmalloc(32)", 2}, {"kmalloc(1024)", 2}, {"kmalloc(2048)", 2}, {"kmalloc(4096)", 2}, {"vmalloc(64)", 5},
+		{"kzalloc(sizeof(*elem))", 10}, {"kmalloc(129)", 1}, {"__alloc_percpu(64, 4)", 1},
+	} {
+		for range p.times {
+			log, at = log+fmt.Sprintf("[    2.000000] kmemleak: %s = %x\n", p.call, at), at+4096
+		}
+	}
+	return log
 }
 
 func send(err error) {
