@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The kinds of cache entries, one folder each.
@@ -40,6 +41,8 @@ type Cache struct {
 	// Limit is the size in bytes beyond which the least recently used entries
 	// go; 0 means DefaultLimit, a negative one means no limit.
 	Limit int64
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 	// Log takes one line where a user waits or an entry is made again; nil
 	// drops them.
 	Log io.Writer
@@ -129,7 +132,7 @@ func (c *Cache) open(ctx context.Context, dir string, r recipe) (func(), bool) {
 		lock.release()
 		return nil, false
 	}
-	touch(dir)
+	c.touch(dir)
 	return lock.release, true
 }
 
@@ -179,6 +182,7 @@ func (c *Cache) fillWork(ctx context.Context, dir, work string, r recipe) error 
 	if err := m.write(dir); err != nil {
 		return hostErr(err, "cache: keep %s", c.short(dir))
 	}
+	c.touch(dir)
 	return nil
 }
 
@@ -247,6 +251,6 @@ func (c *Cache) hold(ctx context.Context, dir string) (func(), bool) {
 		lock.release()
 		return nil, false
 	}
-	touch(dir)
+	c.touch(dir)
 	return lock.release, true
 }

@@ -48,11 +48,36 @@ func readable(dir string) bool {
 	return err == nil
 }
 
-// touch marks the entry as used just now; on a read-only disk it cannot, and
-// nothing is evicted there.
-func touch(dir string) {
-	now := time.Now()
-	_ = os.Chtimes(okFile(dir), now, now)
+// touch marks the entry as the one used last. Where the clock was set back, others
+// have stamps of the future: it goes behind them, for it is the order that decides
+// what is evicted. On a read-only disk it cannot, and nothing is evicted there.
+func (c *Cache) touch(dir string) {
+	stamp := c.now()
+	if newest := newestUse(filepath.Dir(filepath.Dir(dir))); !newest.Before(stamp) {
+		stamp = newest.Add(time.Millisecond)
+	}
+	_ = os.Chtimes(okFile(dir), stamp, stamp)
+}
+
+func (c *Cache) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+// newestUse is when an entry of the cache was last taken into use.
+func newestUse(root string) (newest time.Time) {
+	stamps, err := filepath.Glob(okFile(filepath.Join(escapeGlob(root), "*", "*")))
+	if err != nil {
+		return newest
+	}
+	for _, file := range stamps {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return newest
 }
 
 // newManifest walks the finished entry.
