@@ -99,7 +99,7 @@ func writeHTML(buf *bytes.Buffer, v *view) error {
 // class makes a class name of a word of the report: one of those that the
 // style sheet knows, or none.
 func class(word string) string {
-	known := []string{"clean", "leaks", "none", "skipped", "new", "known", "suppressed", "transient", "noise", "leak", "oops", "panic", "hang", "warn"}
+	known := []string{"clean", "leaks", "none", "skipped", "new", "known", "suppressed", "transient", "noise", "leak", "oops", "panic", "hang", "stuck", "warn"}
 	if slices.Contains(known, word) {
 		return word
 	}

@@ -107,7 +107,7 @@ func TestGreenIsShortAndTellsWhatItDid(t *testing.T) {
 	r.Verdict, r.Runs, r.Warnings = reports.Clean, r.Runs[4:], nil
 	require.Equal(t, `CLEAN  nothing new in 1 run
 
-  6.12.117  x86_64  quiet  clean  nothing new  1 load, 0 allocations, 0 devices, canary 24/24
+  6.12.117  x86_64  quiet  clean  nothing new  1 load, 0 allocations, 0 devices, canary 24/24, warp clone
 
 warning: 6.12.117 x86_64 quiet: the driver allocated nothing: nothing was tested
 
