@@ -9,6 +9,7 @@ import (
 
 	"github.com/kmemgate/kmemgate/initramfs"
 	"github.com/kmemgate/kmemgate/initramfs/wire"
+	"github.com/kmemgate/kmemgate/kernels"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
 
@@ -17,7 +18,7 @@ type ShellOptions struct {
 	In  io.Reader // what they type
 	Out io.Writer // the guest's console
 	// Debugger has the guest wait for a debugger; it is called with the line
-	// that attaches one.
+	// that attaches one, and then with one for each module that names its symbols.
 	Debugger func(line string)
 }
 
@@ -55,7 +56,16 @@ func (g *Gate) Shell(ctx context.Context, s *scenarios.Scenario, opt ShellOption
 	// What the kernel prints before is about its clock, which has jumped from
 	// the template's time to this one's.
 	screen := &outputFrom{mark: []byte(wire.ShellGreeting), out: opt.Out}
-	capture, err := start(ctx, region, RunOptions{Terminal: opt.In, Console: screen, Debugger: opt.Debugger})
+	run := RunOptions{Terminal: opt.In, Console: screen}
+	if opt.Debugger != nil {
+		run.Debugger = func(line string) {
+			opt.Debugger("the guest waits for: " + line)
+			for _, m := range c.modules {
+				opt.Debugger(symbolsHint(m))
+			}
+		}
+	}
+	capture, err := start(ctx, region, run)
 	if err != nil {
 		return err
 	}
@@ -63,6 +73,12 @@ func (g *Gate) Shell(ctx context.Context, s *scenarios.Scenario, opt ShellOption
 		return fmt.Errorf("the guest ended: %s: %s", capture.Reason, capture.Detail)
 	}
 	return nil
+}
+
+// symbolsHint tells a person at a debugger how to get at a module's symbols: where
+// it comes to lie is known when it is loaded.
+func symbolsHint(m kernels.Module) string {
+	return fmt.Sprintf("%s, once loaded: add-symbol-file %s ADDRESS, which the guest has in /sys/module/%s/sections/.text", m.Name, shellQuote(m.Path), m.Name)
 }
 
 // outputFrom passes on what comes from a mark on.

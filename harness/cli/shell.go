@@ -63,7 +63,7 @@ func shell(c *cobra.Command, dir string, f runFlags, gdb bool) error {
 	defer gate.Close()
 	opt := harness.ShellOptions{In: c.InOrStdin(), Out: c.OutOrStdout()}
 	if gdb {
-		opt.Debugger = func(line string) { fmt.Fprintf(c.ErrOrStderr(), "the guest waits for: %s\r\n", line) }
+		opt.Debugger = func(line string) { fmt.Fprintf(c.ErrOrStderr(), "%s\r\n", line) }
 	}
 	restore, err := rawTerminal(c.InOrStdin())
 	if err != nil {
