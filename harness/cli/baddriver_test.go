@@ -25,6 +25,31 @@ MODULE_DESCRIPTION("does nothing");
 MODULE_LICENSE("GPL");
 `
 
+// busyModule brings a file system: while that is mounted, it cannot go.
+const busyModule = `// SPDX-License-Identifier: GPL-2.0
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/module.h>
+static int busy_fill(struct super_block *sb, struct fs_context *fc)
+{
+	static const struct tree_descr files[] = { { "" } };
+
+	return simple_fill_super(sb, 0x62757379, files);
+}
+static int busy_get_tree(struct fs_context *fc) { return get_tree_nodev(fc, busy_fill); }
+static const struct fs_context_operations busy_ops = { .get_tree = busy_get_tree };
+static int busy_context(struct fs_context *fc) { fc->ops = &busy_ops; return 0; }
+static struct file_system_type busy_type = {
+	.owner = THIS_MODULE, .name = "busy", .init_fs_context = busy_context, .kill_sb = kill_anon_super,
+};
+static int __init busy_init(void) { return register_filesystem(&busy_type); }
+static void __exit busy_exit(void) { unregister_filesystem(&busy_type); }
+module_init(busy_init);
+module_exit(busy_exit);
+MODULE_DESCRIPTION("is busy while mounted");
+MODULE_LICENSE("GPL");
+`
+
 func dkmsConf(more string) string { return "PACKAGE_NAME=good\nPACKAGE_VERSION=1\n" + more }
 
 // badDrivers is the table of docs/drivers.md: what a driver's directory holds,
@@ -50,6 +75,7 @@ var badDrivers = []struct {
 	{"refuses to load", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": strings.Replace(goodModule, "return 0;", `pr_err("good: no firmware\n"); return -ENOENT;`, 1)}, 3, "good: no firmware"},
 	{"unresolvable symbol", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": strings.Replace(goodModule, "return 0;", "extern int nowhere_at_all(void); return nowhere_at_all();", 1)}, 3, "nowhere_at_all: this kernel's source has no such thing"},
 	{"named like the kernel's own", map[string]string{"Makefile": "obj-m := crc32.o\n", "crc32.c": goodModule}, 3, "module crc32 has the name of one that is built into kernel"},
+	{"mount left behind", map[string]string{"Makefile": "obj-m := busy.o\n", "busy.c": busyModule, scenarios.FileName: "exercise: mkdir /mnt && mount -t busy none /mnt\n"}, 3, "its reference count is 1; what may hold it: none mounted on /mnt (busy)"},
 	{"script that never ends", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: sleep 100000\ntimeout: 5s\n"}, 3, "exercise"},
 	{"script that fails", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: cat /nowhere\n"}, 3, "exercise"},
 }

@@ -192,7 +192,8 @@ func inUseBy(u wire.Unload) string {
 	case len(u.Holders) > 0:
 		return "held by the modules " + strings.Join(u.Holders, ", ")
 	case u.RefCnt > 0:
-		return fmt.Sprintf("its reference count is %d: an open file, a mount, or a reference that it never dropped", u.RefCnt)
+		own, _ := os.Readlink("/proc/self/exe")
+		return heldBy(u.RefCnt, suspects("/proc", own))
 	case u.Errno == "EBUSY":
 		return "it has an init function and no exit function, or its state forbids it (for such a module: unload: false)"
 	}
