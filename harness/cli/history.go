@@ -106,8 +106,8 @@ is a run without a verdict (cell-missing).`,
 // that are not among them, each with the name it goes by. The last one tells its
 // night: in two nights it is two, taken in twice it is one.
 func nightsReports(paths []string, cells []matrixCell, night string) (list []reports.Report, names []string, err error) {
-	if len(cells) > 0 {
-		paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return !holdsReport(path) })
+	if len(cells) > 0 { // one that is lost must not cost the night the others
+		paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return exists(path) && !readable(path) })
 	}
 	if list, err = readReports(paths); err != nil {
 		return nil, nil, err
@@ -121,13 +121,14 @@ func nightsReports(paths []string, cells []matrixCell, night string) (list []rep
 	return list, append(slices.Clone(paths), "--cells"), nil
 }
 
-// holdsReport tells whether a path is a cell's folder with a report. What is not
-// there at all is left to be complained of.
-func holdsReport(path string) bool {
-	if st, err := os.Stat(path); err != nil || !st.IsDir() {
-		return true
-	}
-	_, err := os.Stat(filepath.Join(path, "report.json"))
+// readable tells whether a folder or a file holds a report.
+func readable(path string) bool {
+	_, err := readReports([]string{path})
+	return err == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
 	return err == nil
 }
 
