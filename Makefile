@@ -17,7 +17,7 @@ HERE := --kernel 6.12 --arch $(patsubst aarch64,arm64,$(shell uname -m))
 PAIRS     := 6.12/x86_64 6.12/arm64 6.1/arm64 7/x86_64
 ALL_PAIRS := $(PAIRS) 6.1/x86_64 7/arm64
 
-.PHONY: suite all print-packages deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-release test-faults test-planted mutate mutate-scenarios lint fuzz bench clean
+.PHONY: suite all print-packages deps test-deps build gate test test-all kernel unit shots vm drivers soak scenarios test-actions test-readme test-release test-faults test-planted mutate mutate-scenarios lint fuzz corpus bench clean
 
 all: build
 
@@ -119,10 +119,14 @@ shots: ## pictures of the HTML page (wide, phone, dark, print) into shots/, to b
 	mkdir -p shots
 	KMEMGATE_SHOTS=$(CURDIR)/shots go test -count=1 -run '^TestPage' ./reports/render
 
+# A target with goroutines, or with a folder of its own, reaches other code each time: minimising what it found takes for ever.
 fuzz: ## every fuzz target for FUZZTIME (default 1m)
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
 	for t in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$f | cut -c6-); do \
-	go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) ./$$(dirname $$f) || exit 1; done; done
+	go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 10x $(if $(FUZZWORKERS),-parallel=$(FUZZWORKERS)) ./$$(dirname $$f) || exit 1; done; done
+
+corpus: ## what fuzz found on this machine, the smallest of it, into testdata/fuzz
+	.ci/corpus
 
 bench: build ## how much faster than the plain way, in one run
 	$(KMEMGATE) kernel build 6.12/x86_64 6.12/arm64
