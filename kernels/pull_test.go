@@ -243,10 +243,11 @@ func TestPushCutOff(t *testing.T) {
 	require.NoError(t, err)
 	n := 1
 	for ; ; n++ {
+		cut := int32(n) // a handler may outlive the round
 		cutting := proxy(t, r, func(next http.Handler) http.HandlerFunc {
 			var puts atomic.Int32
 			return func(w http.ResponseWriter, q *http.Request) {
-				if q.Method == http.MethodPut && puts.Add(1) == int32(n) {
+				if q.Method == http.MethodPut && puts.Add(1) == cut {
 					_, _ = io.CopyN(io.Discard, q.Body, 50)
 					panic(http.ErrAbortHandler)
 				}
