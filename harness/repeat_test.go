@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,11 +77,16 @@ func TestRepeatedRuns(t *testing.T) {
 	assert.LessOrEqual(t, after.files, before.files, "open files")
 	assert.LessOrEqual(t, after.goroutines, before.goroutines, "goroutines")
 	assert.Equal(t, before.folders, after.folders, "temporary folders")
+	assert.Equal(t, before.children, after.children, "processes")
+	// The texts of one run are some 100 KB: kept, 500 runs of them are 50 MB. The
+	// margin is what the runtime keeps for itself, and it does not grow with runs.
+	assert.LessOrEqual(t, after.resident, before.resident+32<<20, "resident memory")
 	for _, r := range list {
 		slices.Sort(r.took)
 		t.Logf("%-12s %-6s  %d runs alike, median %.2f s of %d side by side", r.name, r.arch, len(r.took), r.took[len(r.took)/2].Seconds(), len(list))
 	}
-	t.Logf("heap in use: %.1f MB before, %.1f MB after", float64(before.heap)/1e6, float64(after.heap)/1e6)
+	t.Logf("heap in use: %.1f MB before, %.1f MB after; resident: %.1f and %.1f MB", float64(before.heap)/1e6, float64(after.heap)/1e6,
+		float64(before.resident)/1e6, float64(after.resident)/1e6)
 }
 
 // again runs the driver once more and compares it with the first time.
@@ -123,19 +129,45 @@ func (r *repeated) again(t *testing.T, gate *harness.Gate) error {
 type holdings struct {
 	files, goroutines int
 	folders           []string
-	heap              uint64
+	children          []string // processes, by id
+	heap, resident    uint64
 }
 
 func held(t *testing.T, temp string) holdings {
 	t.Helper()
-	runtime.GC()
+	debug.FreeOSMemory() // collects, and gives back what is free
 	files, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
 	folders, err := filepath.Glob(filepath.Join(temp, "*"))
 	require.NoError(t, err)
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return holdings{files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, heap: m.HeapInuse}
+	return holdings{files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, children: children(t), heap: m.HeapInuse, resident: resident(t)}
+}
+
+// children are the processes that this one started and that are still there.
+func children(t *testing.T) (pids []string) {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	require.NoError(t, err)
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err == nil { // else the thread has ended
+			pids = append(pids, strings.Fields(string(text))...)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// resident is the process's memory in bytes, proc_pid_statm(5).
+func resident(t *testing.T) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	require.NoError(t, err)
+	pages, err := strconv.ParseUint(strings.Fields(string(text))[1], 10, 64)
+	require.NoError(t, err)
+	return pages * uint64(os.Getpagesize())
 }
 
 // realGate is a gate on this machine's cache and QEMU.
