@@ -45,6 +45,9 @@ func unpackJob(archive io.Reader, dir string) (wire.Job, error) {
 		if errors.Is(err, io.EOF) && n > 0 {
 			return job, nil
 		}
+		if err == nil && h.Size < 0 { // cpio takes a number with a sign, and reads it until it panics
+			err = fmt.Errorf("%s: a size of %d", h.Name, h.Size)
+		}
 		if err != nil {
 			return job, fmt.Errorf("job archive: %w", err)
 		}
@@ -91,9 +94,9 @@ func unpackFile(h *cpio.Header, r io.Reader, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, r); err != nil {
-		f.Close()
-		return err
+	n, err := io.Copy(f, r)
+	if err == nil && n != h.Size { // to io.Copy, an archive that is cut ends well
+		err = fmt.Errorf("%d bytes of %d: %w", n, h.Size, io.ErrUnexpectedEOF)
 	}
-	return f.Close()
+	return errors.Join(err, f.Close())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -85,7 +86,9 @@ func filesBelow(t *testing.T, dir string) []initramfs.File {
 		name, err := filepath.Rel(dir, path)
 		require.NoError(t, err)
 		if name != wire.JobFile {
-			files = append(files, initramfs.File{Name: name, Mode: uint32(info.Mode()), Content: content})
+			// To initramfs.File no permissions at all mean the usual ones.
+			mode := cmp.Or(uint32(info.Mode()), 0o644)
+			files = append(files, initramfs.File{Name: name, Mode: mode, Content: content})
 		}
 		return nil
 	})
