@@ -13,8 +13,8 @@ import (
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(f \*testing\.F\)`)
 
-// Every fuzz target has a corpus that go test reads in testdata/fuzz, a file with
-// executions in docs/fuzzing.md, and nothing is kept for a target that is gone.
+// Every fuzz target has a corpus that go test reads in testdata/fuzz, and its
+// executions in docs/fuzzing.md; nothing is kept for a target that is gone.
 func TestEveryFuzzTargetHasACorpus(t *testing.T) {
 	page, err := os.ReadFile("docs/fuzzing.md")
 	require.NoError(t, err)

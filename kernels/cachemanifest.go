@@ -126,7 +126,11 @@ func checkManifest(dir string, sums bool) error {
 		return err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
+	return checkLines(dir, f, sums)
+}
+
+func checkLines(dir string, manifest io.Reader, sums bool) error {
+	lines := bufio.NewScanner(manifest)
 	if _, err := manifestHead(lines); err != nil {
 		return err
 	}
