@@ -99,8 +99,9 @@ func (c cell) walks() ([]*walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, to := detectorCode(c.kernel)
-	whole.Walk = &wire.Walk{All: want.All, DetectorStart: from, DetectorEnd: to}
+	whole.Walk = &wire.Walk{All: want.All}
+	whole.Walk.DetectorStart, whole.Walk.DetectorEnd = detectorCode(c.kernel)
+	whole.Walk.SlabStart, whole.Walk.SlabEnd = slabCode(c.kernel)
 	whole.Cycles = 0
 	var list []*walk
 	add := func(job guestJob, module, dir string) {
@@ -131,6 +132,16 @@ func (c cell) walks() ([]*walk, error) {
 // it was linked to (nokaslr); zero where its map does not say.
 func detectorCode(k *kernels.Kernel) (start, end uint64) {
 	start, end, err := kernels.TextRange(k, "__alloc_object", "mem_pool_alloc", "create_object", "__create_object", "__link_object")
+	if err != nil {
+		return 0, 0
+	}
+	return start, end
+}
+
+// slabCode is where the slab allocator asks for pages (mm/slub.c); either may be
+// part of the other.
+func slabCode(k *kernels.Kernel) (start, end uint64) {
+	start, end, err := kernels.TextRange(k, "allocate_slab", "new_slab")
 	if err != nil {
 		return 0, 0
 	}

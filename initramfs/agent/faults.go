@@ -14,8 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// faultAttrs are the kernel's injection points: slab and page allocations.
-var faultAttrs = []string{debugfs + "/failslab", debugfs + "/fail_page_alloc"}
+// The kernel's injection points: slab and page allocations.
+const (
+	failslab      = debugfs + "/failslab"
+	failPageAlloc = debugfs + "/fail_page_alloc"
+)
+
+var faultAttrs = []string{failslab, failPageAlloc}
+
+// codeRange is a part of the kernel's code, from start to before end.
+type codeRange struct{ start, end uint64 }
 
 // setUpFaults makes ordinary allocations count. Left alone, GFP_KERNEL
 // allocations and single pages never fail (mm/failslab.c, mm/fail_page_alloc.c).
@@ -41,23 +49,23 @@ func setUpFaults() error {
 	return nil
 }
 
-// filterStacks counts only what has a module's code on its stack and not
-// kmemleak's, and tells whether the kernel does so: 6.1 has no stack filter on
+// filterStacks counts only what has a module's code on its stack and not what is
+// rejected under its attribute, and tells whether the kernel does so: 6.1 has no stack filter on
 // x86_64, and before 6.2 fail-nth did not ask it (lib/fault-inject.c). There the
 // host tells allocations apart by the stacks in the log.
-func filterStacks(rejectStart, rejectEnd uint64) (bool, error) {
+func filterStacks(reject map[string]codeRange) (bool, error) {
 	start, end, err := moduleArea()
 	if err != nil {
 		return false, err
 	}
-	filter := []struct{ name, value string }{
-		{"stacktrace-depth", "32"}, // the most there is (MAX_STACK_TRACE_DEPTH)
-		{"require-start", start},
-		{"require-end", end},
-		{"reject-start", fmt.Sprintf("%#x", rejectStart)},
-		{"reject-end", fmt.Sprintf("%#x", rejectEnd)},
-	}
 	for _, dir := range faultAttrs {
+		filter := []struct{ name, value string }{
+			{"stacktrace-depth", "32"}, // the most there is (MAX_STACK_TRACE_DEPTH)
+			{"require-start", start},
+			{"require-end", end},
+			{"reject-start", fmt.Sprintf("%#x", reject[dir].start)},
+			{"reject-end", fmt.Sprintf("%#x", reject[dir].end)},
+		}
 		if _, err := os.Stat(dir + "/require-start"); errors.Is(err, os.ErrNotExist) {
 			return false, nil
 		}

@@ -21,7 +21,10 @@ func (a *agent) walk() error {
 	}
 	if w := a.job.Walk; !w.All {
 		var err error
-		if a.filtered, err = filterStacks(w.DetectorStart, w.DetectorEnd); err != nil {
+		if a.filtered, err = filterStacks(map[string]codeRange{
+			failslab:      {w.DetectorStart, w.DetectorEnd},
+			failPageAlloc: {w.SlabStart, w.SlabEnd},
+		}); err != nil {
 			return fail(wire.ReasonAgent, err)
 		}
 	}

@@ -78,6 +78,13 @@ type Walk struct {
 	// where that is not known.
 	DetectorStart uint64 `json:"detector_start,omitempty"`
 	DetectorEnd   uint64 `json:"detector_end,omitempty"`
+	// SlabStart and SlabEnd are where the slab allocator asks for pages. Its first
+	// try is for a larger one, which may fail and nobody notices; and whose kmalloc
+	// needs a new page differs from clone to clone, so that the allocations would
+	// have another number in each and one could be left out. Zero where that is not
+	// known.
+	SlabStart uint64 `json:"slab_start,omitempty"`
+	SlabEnd   uint64 `json:"slab_end,omitempty"`
 }
 
 // TurnMark is the line of the kernel's log at the beginning and the end of a turn.
