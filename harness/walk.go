@@ -100,8 +100,10 @@ func (c cell) walks() ([]*walk, error) {
 		return nil, err
 	}
 	whole.Walk = &wire.Walk{All: want.All}
-	whole.Walk.DetectorStart, whole.Walk.DetectorEnd = detectorCode(c.kernel)
-	whole.Walk.SlabStart, whole.Walk.SlabEnd = slabCode(c.kernel)
+	// Where kmemleak makes its records (mm/kmemleak.c), and where the slab allocator
+	// asks for pages (mm/slub.c); there either may be part of the other.
+	whole.Walk.DetectorStart, whole.Walk.DetectorEnd = code(c.kernel, "__alloc_object", "mem_pool_alloc", "create_object", "__create_object", "__link_object")
+	whole.Walk.SlabStart, whole.Walk.SlabEnd = code(c.kernel, "allocate_slab", "new_slab")
 	whole.Cycles = 0
 	var list []*walk
 	add := func(job guestJob, module, dir string) {
@@ -128,20 +130,10 @@ func (c cell) walks() ([]*walk, error) {
 	return list, nil
 }
 
-// detectorCode is where kmemleak makes its records, in a kernel that lies where
-// it was linked to (nokaslr); zero where its map does not say.
-func detectorCode(k *kernels.Kernel) (start, end uint64) {
-	start, end, err := kernels.TextRange(k, "__alloc_object", "mem_pool_alloc", "create_object", "__create_object", "__link_object")
-	if err != nil {
-		return 0, 0
-	}
-	return start, end
-}
-
-// slabCode is where the slab allocator asks for pages (mm/slub.c); either may be
-// part of the other.
-func slabCode(k *kernels.Kernel) (start, end uint64) {
-	start, end, err := kernels.TextRange(k, "allocate_slab", "new_slab")
+// code is where these functions of one file lie, in a kernel that lies where it
+// was linked to (nokaslr); zero where its map does not say.
+func code(k *kernels.Kernel, names ...string) (start, end uint64) {
+	start, end, err := kernels.TextRange(k, names...)
 	if err != nil {
 		return 0, 0
 	}
