@@ -117,9 +117,3 @@ func splitSuppressions(list []Suppression, matched map[int]bool) (used, unused [
 	}
 	return used, unused
 }
-
-// SuppressionYAML is an entry for the suppress: list of kmemgate.yml that
-// covers the leak, to be pasted and given a reason, without which it is refused.
-func SuppressionYAML(l Leak) string {
-	return fmt.Sprintf("suppress:\n  - signature: %q # %s\n    reason: \"\" # required: why is it harmless?\n    # expires: YYYY-MM-DD\n", l.Signature, l.Title)
-}
