@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,6 +75,36 @@ func processorTime(t *testing.T) time.Duration {
 	var use syscall.Rusage
 	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &use))
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// TestLogIsNotKept: what a log's records hold is their own text, and not the log
+// that a few bytes of each were cut out of.
+func TestLogIsNotKept(t *testing.T) {
+	var log bytes.Buffer
+	for range 10_000 {
+		for line := range strings.Lines(plain612) {
+			log.WriteString("[   12.345678][   T71] kmemleak: " + line)
+		}
+	}
+	before := liveHeap()
+	recs, err := ParseKmemleak(bytes.NewReader(log.Bytes()), "log")
+	require.NoError(t, err)
+	kept := liveHeap() - before
+	require.Len(t, recs, 10_000)
+	own := 0
+	for i := range recs {
+		own += len(recs[i].Raw) + int(unsafe.Sizeof(recs[i]))
+	}
+	assert.Less(t, int(kept), own*3/2)
+	runtime.KeepAlive(recs)
+	runtime.KeepAlive(&log)
+}
+
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // TestStreamKeepsNothing: who takes records one by one needs no memory for all.

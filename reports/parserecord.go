@@ -32,6 +32,9 @@ func (p *parser) record() (Record, error) {
 		return Record{}, err
 	}
 	rec.Raw = p.raw()
+	if !p.plain {
+		rec.Comm = strings.Clone(rec.Comm) // a few bytes, for which all that was read would stay in memory
+	}
 	return rec, nil
 }
 

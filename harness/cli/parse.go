@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -50,19 +51,38 @@ Exit status: 0 parsed, 2 a line that is no kmemleak text (file:line: text).`,
 
 func printRecords(w io.Writer, records []reports.Record, asJSON bool) error {
 	if asJSON {
-		list := make([]recordJSON, len(records))
-		for i := range records {
-			list[i] = asRecordJSON(&records[i])
-		}
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return printJSON(w, records)
 	}
 	for _, r := range records {
 		// A task names itself: what it says must not steer the terminal.
 		if _, err := io.WriteString(w, render.Printable(r.String())); err != nil {
 			return fmt.Errorf("print records: %w", err)
 		}
+	}
+	return nil
+}
+
+// printJSON prints an array, one record after the other: the encoder would first
+// lay the whole text out in memory, which is twice what was read.
+func printJSON(w io.Writer, records []reports.Record) error {
+	out := bufio.NewWriter(w)
+	before := "[\n  "
+	for i := range records {
+		text, err := json.MarshalIndent(asRecordJSON(&records[i]), "  ", "  ")
+		if err != nil {
+			return fmt.Errorf("print records: %w", err)
+		}
+		_, _ = out.WriteString(before)
+		_, _ = out.Write(text) // an error stays, and Flush returns it
+		before = ",\n  "
+	}
+	end := "\n]\n"
+	if len(records) == 0 {
+		end = "[]\n"
+	}
+	_, _ = out.WriteString(end)
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("print records: %w", err)
 	}
 	return nil
 }
