@@ -170,12 +170,7 @@ func (b *Baseline) apply(leaks []Leak) {
 	if b == nil {
 		return
 	}
-	left := map[siteKey]int{}
-	for _, e := range b.Leaks {
-		for _, s := range e.Sites {
-			left[siteKey{e.Signature, s.Function, s.Text}] += s.Count
-		}
-	}
+	left := b.counts()
 	for i := range leaks {
 		l := &leaks[i]
 		if l.Status != New {
@@ -194,4 +189,18 @@ func (b *Baseline) apply(leaks []Leak) {
 			l.Note = joinNotes(l.Note, fmt.Sprintf("%d of %d objects are in the baseline, the rest is new", covered, l.Count))
 		}
 	}
+}
+
+// counts are how many orphans of each site are known. No baseline knows none.
+func (b *Baseline) counts() map[siteKey]int {
+	known := map[siteKey]int{}
+	if b == nil {
+		return known
+	}
+	for _, e := range b.Leaks {
+		for _, s := range e.Sites {
+			known[siteKey{e.Signature, s.Function, s.Text}] += s.Count
+		}
+	}
+	return known
 }

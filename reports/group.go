@@ -63,6 +63,7 @@ func (o *orphan) status() Status {
 // leak sums up orphans of one signature and their children.
 func (j *judge) leak(members []*orphan, status Status) Leak {
 	heads := slices.DeleteFunc(slices.Clone(members), func(o *orphan) bool { return o.head != nil })
+	heads = j.newFirst(heads)
 	first := heads[0]
 	l := Leak{
 		Signature: first.signature, Status: status, Kind: commonKind(heads), Size: commonSize(heads),
@@ -92,6 +93,24 @@ func (j *judge) leak(members []*orphan, status Status) Leak {
 	return l
 }
 
+// newFirst puts what exceeds the baseline before what it knows: a leak is shown by
+// the line that is new of it, which is the one that a pull request's author wrote.
+func (j *judge) newFirst(heads []*orphan) []*orphan {
+	left := j.p.Baseline.counts()
+	var first, known []*orphan
+	for _, o := range heads {
+		s := j.site(o)
+		key := siteKey{o.signature, s.Function, s.Text}
+		if left[key] > 0 {
+			known = append(known, o)
+		} else {
+			first = append(first, o)
+		}
+		left[key] -= 1 + o.rec.More
+	}
+	return append(first, known...)
+}
+
 func children(members []*orphan) []*orphan {
 	return slices.DeleteFunc(slices.Clone(members), func(o *orphan) bool { return o.head == nil })
 }
@@ -111,12 +130,7 @@ func (l *Leak) describe(blamed []Frame) {
 func (j *judge) sites(members []*orphan, signature string) []Site {
 	count := map[Site]int{}
 	for _, o := range members {
-		s := Site{Size: o.rec.Size}
-		if len(o.blamed) > 0 {
-			f := o.blamed[0]
-			s.Function, s.File, s.Line = baseName(f.Function), f.File, f.Line
-			s.Text = j.src.text(f.File, f.Line)
-		}
+		s := j.site(o)
 		if o.signature != signature {
 			s.Signature = o.signature
 		}
@@ -132,6 +146,17 @@ func (j *judge) sites(members []*orphan, signature string) []Site {
 			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Size, b.Size))
 	})
 	return sites
+}
+
+// site is the line that allocated an orphan.
+func (j *judge) site(o *orphan) Site {
+	s := Site{Size: o.rec.Size}
+	if len(o.blamed) > 0 {
+		f := o.blamed[0]
+		s.Function, s.File, s.Line = baseName(f.Function), f.File, f.Line
+		s.Text = j.src.text(f.File, f.Line)
+	}
+	return s
 }
 
 func commonSize(orphans []*orphan) int64 {

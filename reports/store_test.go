@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -169,6 +170,33 @@ func TestBaselineBySite(t *testing.T) {
 	for _, same := range [][]Leak{leak(known), leak(moved)} {
 		b.apply(same)
 		assert.Equal(t, Known, same[0].Status, "a line that moved is the same")
+	}
+}
+
+// TestNewLineIsShown: of a leak that the baseline knows in part, file, line, frames
+// and the first record are those of what is new.
+func TestNewLineIsShown(t *testing.T) {
+	lines := strings.Split("x = kmalloc(64, GFP_KERNEL);\ny = kmalloc(64, GFP_KERNEL);\nz = kmalloc(64, GFP_KERNEL);", "\n")
+	leak := func(b *Baseline, at ...int) Leak {
+		j := &judge{c: &Capture{}, p: Policy{Baseline: b}, src: &sources{files: map[string][]string{"f.c": lines}}}
+		var orphans []*orphan
+		for _, line := range at {
+			frames := []Frame{{Function: "f", File: "f.c", Line: line}}
+			orphans = append(orphans, &orphan{rec: &Record{Raw: lines[line-1], Kind: KindObject}, frames: frames, blamed: frames, signature: "a"})
+		}
+		leaks := j.group(orphans)
+		require.Len(t, leaks, 1)
+		b.apply(leaks)
+		return leaks[0]
+	}
+	b := NewBaseline(Report{Runs: []Run{{Leaks: []Leak{leak(nil, 1, 2)}}}})
+	for want, at := range map[int][]int{1: {1, 2}, 2: {1, 2, 2}, 3: {1, 2, 3}} {
+		l := leak(&b, at...)
+		assert.Equal(t, map[bool]Status{true: New, false: Known}[len(at) > 2], l.Status)
+		assert.Equal(t, want, l.Line)
+		assert.Equal(t, want, l.Frames[0].Line)
+		assert.Equal(t, lines[want-1], l.Records[0])
+		assert.Len(t, l.Records, len(at))
 	}
 }
 
