@@ -150,7 +150,7 @@ func (g *Gate) runPair(ctx context.Context, m Machine, job, control guestJob, op
 func (g *Gate) starters(ctx context.Context, m Machine) (start, startControl startFunc, err error) {
 	if m.Clock == ClockReal {
 		boot := func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
-			return g.Host.Boot(ctx, m, job, opt)
+			return g.Host.bootCold(ctx, m, job, opt, "under clock: real no two runs are alike, so that there is no template")
 		}
 		return boot, boot, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"context"
 	"io"
 	"os/exec"
-	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,13 +42,15 @@ type Host struct {
 	// Log takes a line where a user waits; nil drops them.
 	Log func(format string, args ...any)
 
-	consoleMax int // for tests; 0 means defaultConsole
+	consoleMax int    // for tests; 0 means defaultConsole
+	kvmDevice  string // for tests; empty means /dev/kvm
 
 	mu        sync.Mutex
 	versions  map[string]string // of QEMU, by path
 	hashes    map[string]string // of an initramfs, by its files' names, sizes and times
 	templates map[string]*templateSlot
 	devices   map[string]map[string]qemuDevice // by the path of QEMU and the device's name
+	kvm       map[string]error                 // why it does not work, by the path of QEMU
 }
 
 // Machine is a guest before it is started.
@@ -145,8 +147,9 @@ func (m Machine) clock() (clock, note string) {
 	return ClockWarp, ""
 }
 
-// plan makes a plan for a machine; files are filled in by its user.
-func (h *Host) plan(m Machine, r role) (plan, string, error) {
+// plan makes a plan for a machine; files are filled in by its user. The note says
+// what the guest has to do without, and why.
+func (h *Host) plan(ctx context.Context, m Machine, r role) (plan, string, error) {
 	f, err := facts(m.Kernel.Arch)
 	if err != nil {
 		return plan{}, "", err
@@ -157,6 +160,15 @@ func (h *Host) plan(m Machine, r role) (plan, string, error) {
 	}
 	clock, note := m.clock()
 	m.Clock = clock
-	return plan{Machine: m, facts: f, role: r, qemu: path, kvm: clock == ClockReal && kvmUsable(f, runtime.GOARCH),
-		consoleMax: cmp.Or(h.consoleMax, defaultConsole)}, note, nil
+	p := plan{Machine: m, facts: f, role: r, qemu: path, consoleMax: cmp.Or(h.consoleMax, defaultConsole)}
+	if clock == ClockReal {
+		lack := h.KVM(ctx, m.Kernel.Arch)
+		if ctx.Err() != nil {
+			return plan{}, "", ctx.Err()
+		}
+		if p.kvm = lack == nil; !p.kvm {
+			note = strings.TrimPrefix(note+"; emulated, without KVM: "+oneLine(lack.Error()), "; ")
+		}
+	}
+	return p, note, nil
 }

@@ -3,7 +3,6 @@ package harness
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,17 +194,3 @@ func (p plan) clockArgs() []string {
 
 // escape doubles commas: QEMU separates options by them.
 func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
-
-// kvmUsable tells whether KVM can run this architecture here: the device must
-// be there and open to this user.
-func kvmUsable(f archFacts, goarch string) bool {
-	if f.goarch != goarch {
-		return false
-	}
-	dev, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	dev.Close()
-	return true
-}

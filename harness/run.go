@@ -42,7 +42,7 @@ const (
 // The job is a whole region (package initramfs makes it); nil is for a guest
 // that shall get none.
 func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) (*reports.Capture, error) {
-	p, note, err := h.plan(m, roleCold)
+	p, note, err := h.plan(ctx, m, roleCold)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,16 @@ func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) 
 	}
 	c := newCapture(p, "cold", note)
 	return c, h.finish(ctx, g, nil, c, opt, begin)
+}
+
+// bootCold is Boot where clones are the rule: the user is told why this is none.
+func (h *Host) bootCold(ctx context.Context, m Machine, job []byte, opt RunOptions, why string) (*reports.Capture, error) {
+	h.logf("%s %s: booting cold: %s", m.Kernel.Release, m.Kernel.Arch, why)
+	c, err := h.Boot(ctx, m, job, opt)
+	if c != nil {
+		c.BootNote = why
+	}
+	return c, err
 }
 
 // boot starts a guest that boots from its kernel. Its clock is still stopped.

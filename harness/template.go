@@ -82,7 +82,7 @@ func (s *savedAnswer) consoleBytes() []byte {
 // a new one. Of several that want the same at once one makes it and the others
 // wait. It is held in the cache until Host.Close.
 func (h *Host) Template(ctx context.Context, m Machine) (*Template, error) {
-	p, note, err := h.plan(m, roleMaker)
+	p, note, err := h.plan(ctx, m, roleMaker)
 	if err != nil {
 		return nil, err
 	}
@@ -191,11 +191,7 @@ func (t *Template) Run(ctx context.Context, job []byte, opt RunOptions) (*report
 
 // runCold is for what cannot be cloned.
 func (t *Template) runCold(ctx context.Context, job []byte, opt RunOptions, why string) (*reports.Capture, error) {
-	c, err := t.host.Boot(ctx, t.machine, job, opt)
-	if c != nil {
-		c.BootNote = why
-	}
-	return c, err
+	return t.host.bootCold(ctx, t.machine, job, opt, why)
 }
 
 // clone starts QEMU on the template's memory and restores the state. The

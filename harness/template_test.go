@@ -232,7 +232,7 @@ func TestTemplateKey(t *testing.T) {
 		m := base()
 		change(&m)
 		h := &Host{QEMU: map[string]string{"x86_64": qemu, "arm64": qemu}}
-		p, _, err := h.plan(m, roleMaker)
+		p, _, err := h.plan(t.Context(), m, roleMaker)
 		require.NoError(t, err)
 		k, err := h.templateKey(t.Context(), p)
 		require.NoError(t, err)

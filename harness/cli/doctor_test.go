@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -143,10 +146,20 @@ func TestDoctorFindsDamage(t *testing.T) {
 	require.Contains(t, checks[1].Found, "damaged: x.ko has 2 bytes, not 5")
 }
 
-func TestKVMThatCannotBeOpened(t *testing.T) {
-	c := checkKVM(filepath.Join(t.TempDir(), "kvm"))
-	require.Equal(t, "note", c.Status)
-	require.Contains(t, c.Cure, "modprobe kvm")
+func TestKVMThatDoesNotWork(t *testing.T) {
+	for _, tt := range []struct {
+		lack         error
+		status, said string
+	}{
+		{nil, "ok", "works"},
+		{&fs.PathError{Op: "open", Path: "/dev/kvm", Err: syscall.ENOENT}, "note", "modprobe kvm"},
+		{&fs.PathError{Op: "open", Path: "/dev/kvm", Err: syscall.EACCES}, "note", "usermod"},
+		{errors.New("QEMU with it: signal: aborted"), "note", "signal: aborted"},
+	} {
+		c := checkKVM(tt.lack)
+		require.Equal(t, tt.status, c.Status)
+		require.Contains(t, c.Found+c.Cure, tt.said)
+	}
 }
 
 // A QEMU that was built without what every guest has would fail in each run.

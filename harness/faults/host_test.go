@@ -91,7 +91,9 @@ func noKVM(t *testing.T) {
 		}
 		d.giveAway(t)
 	}
-	d.wantLeak(t, d.run(t, "--clock", "real"))
+	got := d.run(t, "--clock", "real")
+	d.wantLeak(t, got)
+	assert.Contains(t, got.unwrapped(), "the clock was real: emulated, without KVM: open /dev/kvm: ")
 	command, err := filepath.Glob(filepath.Join(d.out, "*", "*", "*", "qemu.cmd"))
 	require.NoError(t, err)
 	require.Len(t, command, 1)
