@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +24,7 @@ const (
 )
 
 // guest is one running QEMU and the pipes to it. It ends with Close, and with
-// the process that started it.
+// the process that started it, unless it is kept.
 type guest struct {
 	plan    plan
 	dir     *tempDir
@@ -37,7 +36,7 @@ type guest struct {
 	command string   // as typed in a shell
 
 	closing sync.Once
-	kill    func()
+	vm      *qemu.VM
 	exited  chan struct{} // closed when QEMU is gone
 	err     error         // how it went; valid once exited is closed
 }
@@ -112,54 +111,6 @@ func (g *guest) connect(ctx context.Context, ours *net.UnixConn) (err error) {
 	return nil
 }
 
-// launch starts the process through vmtest. QEMU must not outlive us, even
-// when we are killed: setpriv makes the kernel kill it with the thread that
-// started it, so that this thread is kept until QEMU ends. A session of its
-// own keeps a terminal's Ctrl-C from it: we end it in our own order.
-//
-// vmtest splits a QEMU command at blanks and reads VMTEST_* variables, so all
-// fields are set here.
-func (g *guest) launch(p plan, control *os.File) error {
-	var vm *qemu.VM
-	configure := func(_ *qemu.IDAllocator, o *qemu.Options) error {
-		p.qmpFD = o.AddFile(control)
-		if p.orphan {
-			o.AddFile(g.dir.lock) // the folder is in use until QEMU ends
-		}
-		o.QEMUCommand, o.QEMUArgs = p.launcher()
-		o.QEMUArgs = append(o.QEMUArgs, p.args()...)
-		o.Kernel, o.KernelArgs, o.Initramfs = p.Kernel.Image, p.kernelArgs(), p.initrd
-		o.SerialOutput = append(o.SerialOutput, g.stderr)
-		o.VMTimeout = 0
-		return nil
-	}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		var err error
-		vm, err = qemu.StartContext(context.Background(), p.facts.vmtest, configure)
-		started <- err
-		if err == nil {
-			g.err = vm.Wait()
-			close(g.exited)
-		}
-	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	g.plan, g.kill, g.command = p, func() { vm.Kill() }, quoteCommand(vm.Cmdline())
-	return nil
-}
-
-// launcher is what stands before QEMU's arguments.
-func (p plan) launcher() (string, []string) {
-	if p.orphan {
-		return "setsid", []string{p.qemu}
-	}
-	return "setsid", []string{"setpriv", "--pdeathsig", "KILL", "--", p.qemu}
-}
-
 // Close ends QEMU, waits until it is gone and its last words were read, and
 // removes the private folder.
 func (g *guest) Close() {
@@ -186,7 +137,7 @@ func (g *guest) Close() {
 // has nothing to put in order, and what it wrote into the pipes stays there.
 func (g *guest) quit() {
 	if g.plan.role == roleClone {
-		g.kill()
+		_ = g.vm.Kill() // it may have ended
 		<-g.exited
 		return
 	}
@@ -198,7 +149,7 @@ func (g *guest) quit() {
 		case <-ctx.Done():
 		}
 	}
-	g.kill()
+	_ = g.vm.Kill()
 	<-g.exited
 }
 

@@ -45,11 +45,14 @@ func (g *guest) debugLine() string {
 	return fmt.Sprintf("gdb %s -ex 'target remote %s'", shellQuote(symbols), g.dir.file("gdb"))
 }
 
-// keep writes down how a person reaches the paused guest and ends it.
+// keep releases the paused guest, and writes down how a person reaches and ends it.
 func (g *guest) keep(outDir string) error {
 	pid, err := os.ReadFile(g.dir.file("pid"))
 	if err != nil {
 		return hostError("", "%w", err)
+	}
+	if err := g.release(); err != nil {
+		return err
 	}
 	text := fmt.Sprintf(`The guest stands still since its answer.
 debugger: %s

@@ -17,10 +17,14 @@ import (
 var signalRows = []row{
 	{"SIGINT, SIGTERM, SIGHUP while building a module", func(t *testing.T) { interrupted(t, whileBuilding) }},
 	{"SIGINT, SIGTERM, SIGHUP while making a template", func(t *testing.T) { interrupted(t, whileSaving) }},
+	{"SIGINT, SIGTERM, SIGHUP while a template is restored", func(t *testing.T) { interrupted(t, whileRestoring) }},
 	{"SIGINT, SIGTERM, SIGHUP while a guest works", func(t *testing.T) { interrupted(t, whileRunning) }},
+	{"SIGINT, SIGTERM, SIGHUP while a guest works that is to be kept", func(t *testing.T) { interrupted(t, whileKeeping) }},
 	{"SIGKILL while building a module", func(t *testing.T) { killed(t, whileBuilding) }},
 	{"SIGKILL while making a template", func(t *testing.T) { killed(t, whileSaving) }},
+	{"SIGKILL while a template is restored", func(t *testing.T) { killed(t, whileRestoring) }},
 	{"SIGKILL while a guest works", func(t *testing.T) { killed(t, whileRunning) }},
+	{"SIGKILL while a guest works that is to be kept", func(t *testing.T) { killed(t, whileKeeping) }},
 	{"the terminal gone", terminalGone},
 }
 
@@ -28,21 +32,27 @@ var signalRows = []row{
 type phase struct {
 	name    string
 	cold    []string // what the cache must lack for it
+	args    []string // of the run
 	reached func(d *desk, r *running) bool
 }
 
 var (
-	whileBuilding = phase{"the build of a module", []string{"modules"}, func(d *desk, _ *running) bool { return d.runs("make", "modules") }}
-	whileSaving   = phase{"the boot of a template", []string{"templates", "controls"}, func(d *desk, _ *running) bool { return d.runs(qemu, "-machine") }}
-	whileRunning  = phase{"the load of the module", nil, func(_ *desk, r *running) bool {
-		return strings.Contains(r.stderr.String(), "loading out-of-tree module taints kernel")
-	}}
+	whileBuilding = phase{"the build of a module", []string{"modules"}, nil, func(d *desk, _ *running) bool { return d.runs("make", "modules") }}
+	whileSaving   = phase{"the boot of a template", []string{"templates", "controls"}, nil, func(d *desk, _ *running) bool { return d.runs(qemu, "-machine") }}
+	// A clone is a QEMU that waits for its state, and has it 0.1 s later.
+	whileRestoring = phase{"the restore of a template", nil, nil, func(d *desk, _ *running) bool { return d.runs(qemu, "-incoming") }}
+	whileRunning   = phase{"the load of the module", nil, nil, loading}
+	whileKeeping   = phase{"the load of the module", nil, []string{"--keep"}, loading}
 )
+
+func loading(_ *desk, r *running) bool {
+	return strings.Contains(r.stderr.String(), "loading out-of-tree module taints kernel")
+}
 
 // reach starts a run and waits until it is in the phase.
 func (p phase) reach(t *testing.T, d *desk) *running {
 	t.Helper()
-	r := d.start(t, d.runArgs("-v")...)
+	r := d.start(t, d.runArgs(append(p.args, "-v")...)...)
 	r.until(t, p.name, func() bool { return p.reached(d, r) })
 	return r
 }
