@@ -59,8 +59,9 @@ unit:
 
 vm: build ## the VM layer's own tests, on real guests
 	$(KMEMGATE) kernel build $(ALL_PAIRS)
+	$(KMEMGATE) kernel build --config sweep 6.12/x86_64 6.12/arm64
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
-	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 20m -count=1 ./harness ./harness/cli ./harness/leaktest
+	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 30m -count=1 ./harness ./harness/cli ./harness/leaktest
 
 drivers: build ## four of Debian's drivers as they are, and with a free taken out, on the kernels they are written for
 	KMEMGATE_PAIRS="$(or $(DRIVER_PAIRS),6.12/x86_64 6.12/arm64 6.1/x86_64 6.1/arm64)" go test -timeout 120m -count=1 -v ./harness -run '^TestDrivers$$'

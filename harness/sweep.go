@@ -37,7 +37,8 @@ type Sweep struct {
 	Scenario *scenarios.Scenario
 	// Choice is which modules; its zero value takes all.
 	Choice Choice
-	// Extra are directories of drivers whose modules are swept as well.
+	// Extra are directories of drivers whose modules are swept as well; one with
+	// the name of a module of the kernel takes its place.
 	Extra []string
 	// Group is how many modules share a clone at most; 0 means 32.
 	Group int

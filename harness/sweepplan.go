@@ -58,49 +58,22 @@ type sweepPlan struct {
 
 // plan chooses among the modules of the kernel and of the extra directories.
 func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
-	var p sweepPlan
-	all, err := s.Gate.Builder.KernelModules(c.kernel)
+	pool, unbuilt, err := s.pool(ctx, c)
+	if err != nil {
+		return sweepPlan{}, err
+	}
+	p := sweepPlan{skipped: unbuilt}
+	chosen, err := s.Choice.choose(pool.all, pool.paths)
 	if err != nil {
 		return p, err
 	}
-	paths := map[string]string{}
-	sources := map[string]string{}
-	for _, m := range all {
-		rel, err := filepath.Rel(c.kernel.Build, m.Path)
-		if err != nil {
-			return p, hostError("", "sweep: %w", err)
-		}
-		paths[m.Name], sources[m.Name] = rel, c.kernel.Source
-	}
-	for _, dir := range s.Extra {
-		built, err := s.Gate.Builder.External(ctx, c.kernel, dir, kernels.ModuleOptions{})
-		if err != nil {
-			// One driver that does not build must not cost the others their verdict.
-			if err := c.fail(ctx, reports.ReasonBuild, err); err != nil {
-				return p, err
-			}
-			p.skipped = append(p.skipped, unbuiltRun(c, filepath.Base(dir)))
-			continue
-		}
-		for _, m := range built {
-			if paths[m.Name] != "" {
-				return p, Usagef("sweep: %s: its module %s has the name of %s", dir, m.Name, paths[m.Name])
-			}
-			paths[m.Name], sources[m.Name] = filepath.Join(dir, m.Name+".ko"), dir
-		}
-		all = append(all, built...)
-	}
-	chosen, err := s.Choice.choose(all, paths)
-	if err != nil {
-		return p, err
-	}
-	catalog, err := newCatalog(all)
+	catalog, err := newCatalog(pool.all)
 	if err != nil {
 		return p, err
 	}
 	for _, m := range chosen {
-		t := turn{module: m, needs: catalog.needed(m), source: sources[m.Name]}
-		reason, err := s.Choice.skips(t, paths[m.Name], catalog)
+		t := turn{module: m, needs: catalog.needed(m), source: pool.sources[m.Name]}
+		reason, err := s.Choice.skips(t, pool.paths[m.Name], catalog)
 		if err != nil {
 			return p, err
 		}
@@ -111,6 +84,71 @@ func (s *Sweep) plan(ctx context.Context, c cell) (sweepPlan, error) {
 		p.turns = append(p.turns, t)
 	}
 	return p, nil
+}
+
+// sweepPool is what a sweep chooses from.
+type sweepPool struct {
+	all     []kernels.Module
+	paths   map[string]string // by module: in the kernel's tree, or below the extra directory
+	sources map[string]string // by module: the directory its files belong to
+}
+
+// pool is the kernel's modules and those of the extra directories, with a run
+// for each directory that does not build: one driver must not cost the others
+// their verdict.
+func (s *Sweep) pool(ctx context.Context, c cell) (p sweepPool, unbuilt []reports.Run, err error) {
+	if p, err = s.kernelPool(c.kernel); err != nil {
+		return p, nil, err
+	}
+	for _, dir := range s.Extra {
+		built, err := s.Gate.Builder.External(ctx, c.kernel, dir, kernels.ModuleOptions{})
+		if err != nil {
+			if err := c.fail(ctx, reports.ReasonBuild, err); err != nil {
+				return p, nil, err
+			}
+			unbuilt = append(unbuilt, unbuiltRun(c, filepath.Base(dir)))
+			continue
+		}
+		if err := p.add(dir, built, c.kernel.Source); err != nil {
+			return p, nil, err
+		}
+	}
+	return p, unbuilt, nil
+}
+
+func (s *Sweep) kernelPool(k *kernels.Kernel) (sweepPool, error) {
+	p := sweepPool{paths: map[string]string{}, sources: map[string]string{}}
+	all, err := s.Gate.Builder.KernelModules(k)
+	if err != nil {
+		return p, err
+	}
+	p.all = all
+	for _, m := range all {
+		rel, err := filepath.Rel(k.Build, m.Path)
+		if err != nil {
+			return p, hostError("", "sweep: %w", err)
+		}
+		p.paths[m.Name], p.sources[m.Name] = rel, k.Source
+	}
+	return p, nil
+}
+
+// add takes a directory's modules. One with the name of a module of the kernel
+// takes its place, as one in updates/ does for depmod; two directories with one
+// and the same are a mistake.
+func (p *sweepPool) add(dir string, built []kernels.Module, kernelSource string) error {
+	for _, m := range built {
+		switch own := p.sources[m.Name]; own {
+		case "":
+		case kernelSource:
+			p.all = slices.DeleteFunc(p.all, func(k kernels.Module) bool { return k.Name == m.Name })
+		default:
+			return Usagef("sweep: %s: its module %s has the name of %s", dir, m.Name, p.paths[m.Name])
+		}
+		p.paths[m.Name], p.sources[m.Name] = filepath.Join(dir, m.Name+".ko"), dir
+	}
+	p.all = append(p.all, built...)
+	return nil
 }
 
 // choose takes the shard's part of what the patterns match, in the order of names.

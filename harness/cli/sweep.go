@@ -57,7 +57,7 @@ Exit status: 0 nothing new, 1 new leaks, 2 wrong usage, 3 no verdict for some mo
 	fl.StringVar(&f.shard, "shard", "", "i/n: every n-th module, from the i-th on")
 	fl.StringVar(&f.skip, "skip", "", "file of modules to leave out, a line each: PATTERN  # reason")
 	fl.StringVar(&f.list, "list", "", "file of modules to take, a line each, e.g. a modules.order")
-	fl.StringArrayVar(&f.extra, "extra", nil, "directory of a driver whose modules are swept too (repeats)")
+	fl.StringArrayVar(&f.extra, "extra", nil, "directory of a driver whose modules are swept too, in place of the kernel's of their names (repeats)")
 	fl.IntVar(&f.group, "group", 0, "modules in one guest, at most (default 32)")
 	fl.StringVar(&f.run.errorPaths, "error-paths", "", "then fail each allocation of each load once; =all: the loader's too")
 	fl.Lookup("error-paths").NoOptDefVal = "true"
