@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +28,6 @@ type Gate struct {
 
 	// Out is the folder of report.json and the evidence.
 	Out string
-	// Jobs is how many guests run side by side; 0 means one a core.
-	Jobs int
 	// Config is a fragment of kernel options on top of the scenario's.
 	Config *kconfig.Fragment
 	// LLVM builds with clang.
@@ -152,12 +149,9 @@ func (g *Gate) Close() {
 	g.Builder.Close()
 }
 
-func (g *Gate) jobs() int {
-	if g.Jobs > 0 {
-		return g.Jobs
-	}
-	return runtime.NumCPU()
-}
+// jobs is how many things are worth doing side by side: the host has no place for
+// the guests of more.
+func (g *Gate) jobs() int { return g.Host.jobs() }
 
 func (g *Gate) status(format string, args ...any) {
 	if g.Status != nil {

@@ -34,6 +34,8 @@ type guest struct {
 	answer  *answer  // what was made of it
 	stderr  *tail    // what QEMU itself says
 	command string   // as typed in a shell
+	began   time.Time
+	leave   func() // gives its place on the host to another
 
 	closing sync.Once
 	vm      *qemu.VM
@@ -41,9 +43,22 @@ type guest struct {
 	err     error         // how it went; valid once exited is closed
 }
 
-// start starts QEMU with its clock stopped. The files that the plan names must
-// be there; FIFOs, and the control socket, are made here.
-func start(ctx context.Context, dir *tempDir, p plan) (*guest, error) {
+// start starts QEMU with its clock stopped, as soon as the host has a place for it.
+// The files that the plan names must be there; FIFOs, and the control socket, are
+// made here.
+func (h *Host) start(ctx context.Context, dir *tempDir, p plan) (*guest, error) {
+	leave, err := h.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := startNow(ctx, dir, p, leave)
+	if err != nil {
+		leave()
+	}
+	return g, err
+}
+
+func startNow(ctx context.Context, dir *tempDir, p plan, leave func()) (*guest, error) {
 	p.con, p.port = dir.file("con"), dir.file("port")
 	for _, fifo := range []string{p.con + ".in", p.con + ".out", p.port + ".in", p.port + ".out"} {
 		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
@@ -54,7 +69,7 @@ func start(ctx context.Context, dir *tempDir, p plan) (*guest, error) {
 	if err != nil {
 		return nil, hostError("", "socketpair: %w", err)
 	}
-	g := &guest{dir: dir, stderr: &tail{max: stderrMax}, exited: make(chan struct{})}
+	g := &guest{dir: dir, stderr: &tail{max: stderrMax}, exited: make(chan struct{}), began: time.Now(), leave: leave}
 	err = g.launch(p, theirs)
 	theirs.Close()
 	if err != nil {
@@ -112,7 +127,7 @@ func (g *guest) connect(ctx context.Context, ours *net.UnixConn) (err error) {
 }
 
 // Close ends QEMU, waits until it is gone and its last words were read, and
-// removes the private folder.
+// removes the private folder. Another guest may then have its place.
 func (g *guest) Close() {
 	g.closing.Do(func() {
 		g.quit()
@@ -130,6 +145,7 @@ func (g *guest) Close() {
 		}
 		// What cannot be removed now is swept by a later run.
 		_ = g.dir.remove()
+		g.leave()
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -41,11 +42,15 @@ type Host struct {
 	Temp string
 	// Log takes a line where a user waits; nil drops them.
 	Log func(format string, args ...any)
+	// Jobs is how many guests live side by side, whoever starts them; 0 means one
+	// a core.
+	Jobs int
 
 	consoleMax int    // for tests; 0 means defaultConsole
 	kvmDevice  string // for tests; empty means /dev/kvm
 
 	mu        sync.Mutex
+	places    chan struct{}     // as many as guests may live; one that lives is in it
 	versions  map[string]string // of QEMU, by path
 	hashes    map[string]string // of an initramfs, by its files' names, sizes and times
 	templates map[string]*templateSlot
@@ -115,6 +120,31 @@ func (h *Host) cache() Cache {
 		return h.Cache
 	}
 	return &kernels.Cache{}
+}
+
+// jobs is how many guests may live side by side.
+func (h *Host) jobs() int {
+	if h.Jobs > 0 {
+		return h.Jobs
+	}
+	return runtime.NumCPU()
+}
+
+// place waits until another guest may live. Who has a place must not wait for a
+// second one, nor for a template: it may be the one that this takes.
+func (h *Host) place(ctx context.Context) (leave func(), err error) {
+	h.mu.Lock()
+	if h.places == nil {
+		h.places = make(chan struct{}, h.jobs())
+	}
+	places := h.places
+	h.mu.Unlock()
+	select {
+	case places <- struct{}{}:
+		return sync.OnceFunc(func() { <-places }), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // program finds QEMU for an architecture.

@@ -43,7 +43,7 @@ func (h *Host) restore(ctx context.Context, dir *tempDir, p plan, state string, 
 		dir.remove()
 		return nil, err
 	}
-	g, err := start(ctx, dir, p)
+	g, err := h.start(ctx, dir, p)
 	if err != nil {
 		dir.remove()
 		return nil, err

@@ -47,13 +47,12 @@ func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) 
 		return nil, err
 	}
 	p.orphan, p.debug, p.idle = opt.Keep, opt.Debugger != nil, opt.Terminal != nil
-	begin := time.Now()
 	g, err := h.boot(ctx, p, job)
 	if err != nil {
 		return nil, err
 	}
 	c := newCapture(p, "cold", note)
-	return c, h.finish(ctx, g, nil, c, opt, begin)
+	return c, h.finish(ctx, g, nil, c, opt)
 }
 
 // bootCold is Boot where clones are the rule: the user is told why this is none.
@@ -94,7 +93,7 @@ func (h *Host) bootIn(ctx context.Context, dir *tempDir, p plan, job []byte) (*g
 		return nil, err
 	}
 	p.extra = p.doors(dir)
-	return start(ctx, dir, p)
+	return h.start(ctx, dir, p)
 }
 
 // newCapture is a capture with what is known before the guest runs.
@@ -108,18 +107,19 @@ func newCapture(p plan, boot, clockNote string) *reports.Capture {
 }
 
 // finish lets a stopped guest run, waits for its answer, and ends it.
-func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *reports.Capture, opt RunOptions, begin time.Time) error {
+func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *reports.Capture, opt RunOptions) error {
 	keep := false
 	defer func() {
 		if !keep {
 			g.Close()
 		}
+		g.leave() // a guest that is kept stands still
 	}()
 	if opt.Console != nil {
 		g.console.follow(opt.Console)
 	}
 	a := g.listen(saved.wireBytes(), nil)
-	c.Timings["start"] = time.Since(begin).Seconds()
+	c.Timings["start"] = time.Since(g.began).Seconds()
 	if opt.Terminal != nil {
 		go g.console.typed(g.plan.con+".in", opt.Terminal)
 	}
@@ -139,7 +139,7 @@ func (h *Host) finish(ctx context.Context, g *guest, saved *savedAnswer, c *repo
 	a.fill(c)
 	end.judge(c, a, g.console.Bytes())
 	c.Console = slices.Concat(saved.consoleBytes(), g.console.Bytes())
-	c.Timings["guest"] = time.Since(begin).Seconds()
+	c.Timings["guest"] = time.Since(g.began).Seconds()
 	return g.evidence().write(opt.OutDir, c.Console)
 }
 

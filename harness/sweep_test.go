@@ -320,7 +320,7 @@ func TestSweepOutlivesWhatMisbehaves(t *testing.T) {
 // What shows only with two modules in one guest is not lost when they are parted.
 func TestSweepKeepsWhatOnlyAGroupShows(t *testing.T) {
 	s := testSweep(t, "quiet_a", "primes", "was_primed")
-	s.Gate.Jobs = 1
+	s.Gate.Host.Jobs = 1
 	report, err := s.Run(t.Context())
 	require.NoError(t, err)
 	require.Len(t, report.Runs, 4)
@@ -415,7 +415,7 @@ func TestSweepHelper(t *testing.T) {
 		s = testSweep(t, "quiet_a", "quiet_b", "quiet_c", "slips_on_error")
 		s.Scenario.ErrorPaths = "true"
 	}
-	s.Gate.Out, s.Gate.Jobs, s.Group = out, 1, 3
+	s.Gate.Out, s.Gate.Host.Jobs, s.Group = out, 1, 3
 	_, err := s.Run(t.Context())
 	require.NoError(t, err)
 }

@@ -32,7 +32,7 @@ func fakeSweep(t *testing.T, dir, file string, start func(turns int) *reports.Ca
 	}
 	state, err := openSweepState(file)
 	require.NoError(t, err)
-	s := &Sweep{Gate: &Gate{Out: t.TempDir(), Jobs: 1}, Scenario: &scenarios.Scenario{Clock: ClockWarp}}
+	s := &Sweep{Gate: &Gate{Out: t.TempDir(), Host: &Host{Jobs: 1}}, Scenario: &scenarios.Scenario{Clock: ClockWarp}}
 	c := cell{source: "6.12", arch: "x86_64", scenario: s.Scenario,
 		kernel: &kernels.Kernel{Release: "6.12", Key: "key", Config: write("config"), Source: dir}}
 	k := &sweptKernel{Sweep: s, cell: c, state: state, control: &reports.Capture{}}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -175,7 +174,6 @@ func (t *Template) Run(ctx context.Context, job []byte, opt RunOptions) (*report
 	if t.info.Cold != "" {
 		return t.runCold(ctx, job, opt, t.info.Cold)
 	}
-	begin := time.Now()
 	g, err := t.clone(ctx, job, opt)
 	switch {
 	case ctx.Err() != nil:
@@ -186,7 +184,7 @@ func (t *Template) Run(ctx context.Context, job []byte, opt RunOptions) (*report
 		return t.runCold(ctx, job, opt, "the template could not be restored: "+err.Error())
 	}
 	c := newCapture(g.plan, "clone", t.note)
-	return c, t.host.finish(ctx, g, t.saved, c, opt, begin)
+	return c, t.host.finish(ctx, g, t.saved, c, opt)
 }
 
 // runCold is for what cannot be cloned.

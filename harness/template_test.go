@@ -20,7 +20,7 @@ import (
 // testHost has a cache and a folder of its own.
 func testHost(t testing.TB) *Host {
 	t.Helper()
-	h := &Host{Temp: t.TempDir(), Cache: &kernels.Cache{Dir: t.TempDir()}, Log: t.Logf}
+	h := &Host{Temp: t.TempDir(), Cache: &kernels.Cache{Dir: t.TempDir()}, Log: t.Logf, Jobs: 4}
 	t.Cleanup(h.Close)
 	return h
 }

@@ -81,7 +81,7 @@ func playedWalk(t *testing.T, makes int, fate map[int]string) (*walk, *[]string)
 	t.Helper()
 	asked := &[]string{}
 	w := &walk{
-		gate: &Gate{Jobs: 1}, cell: cell{scenario: &scenarios.Scenario{}}, next: 1, end: walkBound + 1,
+		gate: &Gate{Host: &Host{Jobs: 1}}, cell: cell{scenario: &scenarios.Scenario{}}, next: 1, end: walkBound + 1,
 		data: reports.WalkData{Module: "foo"},
 	}
 	w.judger = func(c *reports.Capture) reports.Run {

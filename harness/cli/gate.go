@@ -23,9 +23,8 @@ func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate
 	say := sayer(c.ErrOrStderr())
 	gate := &harness.Gate{
 		Builder: &kernels.Builder{Log: c.ErrOrStderr()},
-		Host:    &harness.Host{Log: say},
+		Host:    &harness.Host{Log: say, Jobs: f.jobs},
 		Out:     f.out,
-		Jobs:    f.jobs,
 		LLVM:    f.llvm,
 		Flags:   repeated(c),
 		Keep:    f.keep,
