@@ -71,6 +71,21 @@ func Verify(want, got Fragment, tree *Tree) error {
 	return &VerifyError{Mismatches: bad}
 }
 
+// Known tells, before anything is built, which of the options no Kconfig file
+// defines. The error is a *VerifyError.
+func Known(want Fragment, tree *Tree) error {
+	var bad []Mismatch
+	for _, o := range want.Options {
+		if o.Value != "n" && o.When == "" && !tree.Knows(o.Name) {
+			bad = append(bad, Mismatch{Want: o, Got: "n", Unknown: true})
+		}
+	}
+	if bad == nil {
+		return nil
+	}
+	return &VerifyError{Mismatches: bad}
+}
+
 // sameValue knows that 0x10 and 0x0010 are one, as conf may print it either way.
 func sameValue(a, b string) bool {
 	if a == b {

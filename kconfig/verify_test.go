@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,19 @@ func TestBaseKeepsTheFirstOfUnknownNames(t *testing.T) {
 	_, second := f.Get("DEBUG_KMEMLEAK_TEST")
 	assert.Equal(t, []bool{true, false}, []bool{first, second})
 	require.ErrorContains(t, Verify(f, Fragment{}, &Tree{}), "CONFIG_SAMPLE_KMEMLEAK=m, but this kernel has no such option")
+}
+
+func TestKnown(t *testing.T) {
+	tree := func(text string) *Tree {
+		tree, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86_64")
+		require.NoError(t, err)
+		return tree
+	}
+	const a, c = "config A\n\tbool \"a\"\n", "config C\n\tint \"c\"\n"
+	want, err := Parse(strings.NewReader("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=16\n# where known: came in 6.6\nCONFIG_D=y\n"), "f")
+	require.NoError(t, err)
+	require.EqualError(t, Known(want, tree(a)), "f:3: CONFIG_C=16, but this kernel has no such option for this architecture")
+	require.NoError(t, Known(want, tree(a+c)))
 }
 
 func TestFragmentsPerArchitecture(t *testing.T) {

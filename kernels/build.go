@@ -131,9 +131,13 @@ func (k *kernelBuild) verify(config string) error {
 		err = kconfig.Verify(k.want, got, k.tree)
 	}
 	if err != nil {
-		return &Error{Fault: FaultKernel, Err: fmt.Errorf("configure %s %s: %w", k.src.version, k.arch, err)}
+		return configErr(k.src, k.arch, err)
 	}
 	return nil
+}
+
+func configErr(src *source, arch string, err error) error {
+	return &Error{Fault: FaultKernel, Err: fmt.Errorf("configure %s %s: %w", src.version, arch, err)}
 }
 
 func appendFragment(config string, f kconfig.Fragment) error {

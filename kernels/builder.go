@@ -41,6 +41,7 @@ type Builder struct {
 	known map[string]*Kernel
 	told  map[string]bool // what is said once
 	store *Cache
+	trees map[string]*kconfig.Tree // by source and architecture
 }
 
 // first reports whether something is said for the first time.
@@ -171,7 +172,7 @@ func (b *Builder) findKernel(ctx context.Context, spec Spec) (k *Kernel, local b
 
 // plan works out what is to be built, and its key, without building.
 func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, error) {
-	tree, err := kconfig.ReadTree(os.DirFS(src.dir), spec.Arch)
+	tree, err := b.tree(src, spec.Arch)
 	if err != nil {
 		return nil, &Error{Fault: FaultKernel, Err: fmt.Errorf("kernel %s: %w", src.version, err)}
 	}
@@ -182,6 +183,9 @@ func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, 
 	own, err := kconfig.Merge(spec.Config...)
 	if err != nil {
 		return nil, &Error{Fault: FaultUsage, Err: err}
+	}
+	if err := kconfig.Known(own, tree); err != nil {
+		return nil, configErr(src, spec.Arch, err)
 	}
 	want := kconfig.Override(base, own)
 	key := kernelKey(chain, src, spec.Arch, want)
@@ -200,6 +204,28 @@ func (b *Builder) plan(chain *toolchain, src *source, spec Spec) (*kernelBuild, 
 		k.takePulled()
 	}
 	return k, nil
+}
+
+// tree is the source's Kconfig files, read once where the source cannot change.
+func (b *Builder) tree(src *source, arch string) (*kconfig.Tree, error) {
+	if src.local {
+		return kconfig.ReadTree(os.DirFS(src.dir), arch)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := arch + " " + src.dir
+	if b.trees[key] != nil {
+		return b.trees[key], nil
+	}
+	tree, err := kconfig.ReadTree(os.DirFS(src.dir), arch)
+	if err != nil {
+		return nil, err
+	}
+	if b.trees == nil {
+		b.trees = map[string]*kconfig.Tree{}
+	}
+	b.trees[key] = tree
+	return tree, nil
 }
 
 // kernelKey is "6.12.117-x86_64-" and a sum over all that makes a kernel.
