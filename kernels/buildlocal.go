@@ -87,7 +87,7 @@ func (k *kernelBuild) seeded() bool {
 // from what is wanted, and is smallest; it is kept until release. A driver's
 // kernel is built on the base or on that of a driver of its kind.
 func (k *kernelBuild) nearest(ctx context.Context) (dir string, release func()) {
-	entries, err := k.b.cache().List() // the last used comes last
+	entries, err := k.b.cache().list(KindKernels) // the last used comes last
 	if err != nil {
 		return "", nil
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -46,6 +47,9 @@ type Cache struct {
 	// Log takes one line where a user waits or an entry is made again; nil
 	// drops them.
 	Log io.Writer
+
+	mu     sync.Mutex
+	newest time.Time // when an entry was last taken into use, once one was
 }
 
 // recipe tells how an entry is made and how it is checked.

@@ -52,11 +52,24 @@ func readable(dir string) bool {
 // have stamps of the future: it goes behind them, for it is the order that decides
 // what is evicted. On a read-only disk it cannot, and nothing is evicted there.
 func (c *Cache) touch(dir string) {
-	stamp := c.now()
-	if newest := newestUse(filepath.Dir(filepath.Dir(dir))); !newest.Before(stamp) {
-		stamp = newest.Add(time.Millisecond)
-	}
+	stamp := c.nextStamp(filepath.Dir(filepath.Dir(dir)))
 	_ = os.Chtimes(okFile(dir), stamp, stamp)
+}
+
+// nextStamp is now, or a moment after the newest stamp there is. The others' stamps
+// are looked at once: what they set later has our clock.
+func (c *Cache) nextStamp(root string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest.IsZero() {
+		c.newest = newestUse(root)
+	}
+	stamp := c.now()
+	if !c.newest.Before(stamp) {
+		stamp = c.newest.Add(time.Millisecond)
+	}
+	c.newest = stamp
+	return stamp
 }
 
 func (c *Cache) now() time.Time {

@@ -24,7 +24,10 @@ type CacheEntry struct {
 }
 
 // List returns all entries, the least recently used first.
-func (c *Cache) List() ([]CacheEntry, error) {
+func (c *Cache) List() ([]CacheEntry, error) { return c.list(kinds...) }
+
+// list returns the entries of some kinds: what one costs is a look into all of it.
+func (c *Cache) list(kinds ...string) ([]CacheEntry, error) {
 	root, err := c.root()
 	if err != nil {
 		return nil, err

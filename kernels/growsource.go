@@ -57,7 +57,12 @@ func findGuarded(src fs.FS, arch string, names []string) (map[string][]place, er
 		return nil, err
 	}
 	wanted := newSet(names)
-	return scan(src, files, func(text []byte) map[string][]string { return guardedNames(text, wanted) })
+	return scan(src, files, func(text []byte) map[string][]string {
+		if !slices.ContainsFunc(names, func(name string) bool { return bytes.Contains(text, []byte(name)) }) {
+			return nil // nearly every header
+		}
+		return guardedNames(text, wanted)
+	})
 }
 
 // definition is a line that introduces a name.

@@ -122,7 +122,7 @@ func (b *Builder) resolveVersion(ctx context.Context, name, series string, from 
 
 // cachedSource is the newest source of a series in the cache, nil if none.
 func (b *Builder) cachedSource(ctx context.Context, want version, debianOnly bool) *source {
-	entries, err := b.cache().List()
+	entries, err := b.cache().list(KindSources)
 	if err != nil {
 		return nil
 	}
