@@ -60,6 +60,7 @@ unit:
 vm: build ## the VM layer's own tests, on real guests
 	$(KMEMGATE) kernel build $(ALL_PAIRS)
 	$(KMEMGATE) kernel build --config sweep 6.12/x86_64 6.12/arm64
+	$(KMEMGATE) kernel build --config harness/testdata/dwarf.config 6.12/x86_64
 	KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) \
 	KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64) go test -timeout 30m -count=1 ./harness ./harness/cli ./harness/leaktest
 

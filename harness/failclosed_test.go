@@ -286,6 +286,12 @@ func (n noVerdict) scenario(t testing.TB) *scenarios.Scenario {
 // there is none, but never in CI.
 func gateKernel(t testing.TB) *kernels.Kernel {
 	t.Helper()
+	return builtKernel(t, kernels.Spec{Source: "6.12", Arch: "x86_64"})
+}
+
+// builtKernel finds a kernel of x86_64, as gateKernel does.
+func builtKernel(t testing.TB, spec kernels.Spec) *kernels.Kernel {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("boots VMs")
 	}
@@ -298,7 +304,7 @@ func gateKernel(t testing.TB) *kernels.Kernel {
 	}
 	builder := &kernels.Builder{}
 	t.Cleanup(builder.Close)
-	k, err := builder.Path(t.Context(), kernels.Spec{Source: "6.12", Arch: "x86_64"})
+	k, err := builder.Path(t.Context(), spec)
 	if err != nil {
 		missing("no kernel: %v", err)
 	}
