@@ -114,10 +114,13 @@ func fakeKernel(t *testing.T, dir, version string) string {
 	return dir
 }
 
-// fakeKconfig defines every option that the base asks for.
+// fakeKconfig defines every option that the base asks for, and those of tests.
 func fakeKconfig(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
+	for _, name := range []string{"MORE", "STILL_MORE", "TINY"} {
+		fmt.Fprintf(&text, "config %s\n\tbool \"x\"\n\n", name)
+	}
 	seen := map[string]bool{}
 	for _, arch := range Arches() {
 		base, err := kconfig.Base(nil, arch)
