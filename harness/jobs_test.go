@@ -54,7 +54,9 @@ func TestGuestsAtOnce(t *testing.T) {
 		wg.Go(func() {
 			start := tmpl.Run
 			if i%4 == 0 {
-				start = func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) { return h.Boot(ctx, m, job, opt) }
+				start = func(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
+					return h.Boot(ctx, m, job, opt)
+				}
 			}
 			c, err := start(t.Context(), emptyJob(t), RunOptions{})
 			if assert.NoError(t, err) {

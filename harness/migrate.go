@@ -36,7 +36,7 @@ func (h *Host) restore(ctx context.Context, dir *tempDir, p plan, state string, 
 	file, err := os.Open(state)
 	if err != nil {
 		dir.remove()
-		return nil, hostError("", "template: %w", err)
+		return nil, hostError("", "restore: %w", restoreError{err})
 	}
 	defer file.Close()
 	if err := writeJob(p.job, job); err != nil {
@@ -51,7 +51,7 @@ func (h *Host) restore(ctx context.Context, dir *tempDir, p plan, state string, 
 	if err := g.incoming(ctx, file); err != nil {
 		said := g.stderr.lastLine()
 		g.Close()
-		return nil, hostError("", "restore: %w%s", err, said)
+		return nil, hostError("", "restore: %w%s", restoreError{err}, said)
 	}
 	return g, nil
 }

@@ -39,6 +39,8 @@ type Template struct {
 	// failed is what came of a guest that never got ready: the outcome of
 	// every run.
 	failed *outcome
+	// remade says that it stands for one that could not be restored.
+	remade bool
 
 	mu  sync.Mutex
 	ram string   // dir's, or a copy where that cannot be written to
@@ -90,28 +92,53 @@ func (h *Host) Template(ctx context.Context, m Machine) (*Template, error) {
 		return nil, err
 	}
 	slot := h.slot(key)
-	select { // a mutex that heeds the context
-	case slot.turn <- struct{}{}:
-		defer func() { <-slot.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if slot.template != nil {
-		return slot.template, nil
-	}
-	t := &Template{host: h, machine: m, plan: p, note: note, key: key}
-	if err := t.open(ctx); err != nil {
+	if err := slot.enter(ctx); err != nil {
 		return nil, err
 	}
+	defer slot.exit()
+	if t := h.held(key); t != nil {
+		return t, nil
+	}
+	t := &Template{host: h, machine: m, plan: p, note: note, key: key}
+	return t, h.take(ctx, t)
+}
+
+// take opens a template for this process; the caller is in its slot.
+func (h *Host) take(ctx context.Context, t *Template) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	slot := h.slot(t.key)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	slot.template = t
-	return t, nil
+	return nil
+}
+
+// held is this process's template of a key; nil: there is none.
+func (h *Host) held(key string) *Template {
+	slot := h.slot(key)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slot.template
 }
 
 // templateSlot is one template of this process, made or to be made.
 type templateSlot struct {
-	turn     chan struct{}
-	template *Template
+	turn     chan struct{} // a mutex that heeds a context
+	template *Template     // Host.mu
 }
+
+func (s *templateSlot) enter(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *templateSlot) exit() { <-s.turn }
 
 func (h *Host) slot(key string) *templateSlot {
 	h.mu.Lock()
@@ -168,6 +195,9 @@ func (t *Template) open(ctx context.Context) error {
 // Run starts a clone with a job of its own, lets it work and gathers its
 // answer. Clones may run side by side.
 func (t *Template) Run(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
+	if now := t.host.held(t.key); now != nil {
+		t = now
+	}
 	if t.failed != nil {
 		return t.failed.capture(opt)
 	}
@@ -181,7 +211,7 @@ func (t *Template) Run(ctx context.Context, job []byte, opt RunOptions) (*report
 		c.Reason, c.Detail = reports.ReasonInterrupted, context.Cause(ctx).Error()
 		return c, nil
 	case err != nil:
-		return t.runCold(ctx, job, opt, "the template could not be restored: "+err.Error())
+		return t.runAnew(ctx, job, opt, err)
 	}
 	c := newCapture(g.plan, "clone", t.note)
 	return c, t.host.finish(ctx, g, t.saved, c, opt)

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,15 +85,8 @@ func assertOrphans(t testing.TB, c *reports.Capture) {
 // then from another process's host: it is booted once.
 func TestTemplateIsShared(t *testing.T) {
 	m, h := fakeMachine(t, "arm64", "done"), testHost(t)
-	var mu sync.Mutex
-	booted := 0
-	h.Log = func(format string, _ ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		if strings.HasPrefix(format, "template: booting") {
-			booted++
-		}
-	}
+	var log lines
+	h.Log = log.add
 	run := func(host *Host) {
 		tmpl, err := host.Template(t.Context(), m)
 		if !assert.NoError(t, err) {
@@ -112,7 +106,7 @@ func TestTemplateIsShared(t *testing.T) {
 	other := &Host{Temp: h.Temp, Cache: h.Cache, Log: h.Log} // as another process
 	defer other.Close()
 	run(other)
-	assert.Equal(t, 1, booted)
+	assert.Equal(t, 1, log.count("template: booting"))
 }
 
 // TestDamagedTemplate changes a byte of the saved memory: the template is made
@@ -140,19 +134,112 @@ func TestDamagedTemplate(t *testing.T) {
 	assert.NotEqual(t, "damage", string(b))
 }
 
-// TestUnrestorable takes the state away under the template's feet: the run
-// boots cold, says why, and leaves nothing behind.
+// spoil makes a template's state worthless, and its manifest sees nothing of it.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	state := filepath.Join(dir, fileState)
+	info, err := os.Stat(state)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(state, bytes.Repeat([]byte{0xff}, int(info.Size())), 0o644))
+	require.NoError(t, os.Chtimes(state, info.ModTime(), info.ModTime()))
+}
+
+// TestUnrestorable spoils the state of a template in the cache: of the runs that
+// meet it one makes it again, all are clones, and the next process finds it whole.
 func TestUnrestorable(t *testing.T) {
 	m, h := fakeMachine(t, "arm64", "done"), testHost(t)
+	var log lines
+	h.Log = log.add
 	tmpl, err := h.Template(t.Context(), m)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(tmpl.dir, fileState), []byte("no such stream"), 0o644))
-	c, err := tmpl.Run(t.Context(), emptyJob(t), RunOptions{})
-	require.NoError(t, err)
-	assert.Empty(t, c.Reason, c.Detail)
-	assert.Equal(t, "cold", c.Boot)
-	assert.Contains(t, c.BootNote, "the template could not be restored: host: restore: ")
+	spoil(t, tmpl.dir)
+	h.Close()
+	for _, want := range []int{2, 2} { // boots of a template, the first included
+		next := &Host{Temp: h.Temp, Cache: h.Cache, Log: h.Log, Jobs: 3}
+		tmpl, err = next.Template(t.Context(), m)
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { wantClone(t, tmpl) })
+		}
+		wg.Wait()
+		wantClone(t, tmpl)
+		next.Close()
+		assert.Equal(t, want, log.count("template: booting"), &log)
+	}
+	assert.Equal(t, 1, log.count("making it again"), &log)
 	assertNothingLeft(t, h.Temp)
+}
+
+// wantClone runs a clone that has nothing to tell of.
+func wantClone(t *testing.T, tmpl *Template) {
+	c, err := tmpl.Run(t.Context(), emptyJob(t), RunOptions{})
+	if assert.NoError(t, err) {
+		assert.Equal(t, []string{"clone", "", ""}, []string{c.Boot, c.BootNote, c.Reason}, c.Detail)
+	}
+}
+
+// spoiling is a cache whose templates are worthless whenever they are made.
+type spoiling struct {
+	Cache
+	t *testing.T
+}
+
+func (s spoiling) Entry(ctx context.Context, kind, key string, fill func(context.Context, string) error) (string, func(), error) {
+	dir, release, err := s.Cache.Entry(ctx, kind, key, fill)
+	if err == nil {
+		spoil(s.t, dir)
+	}
+	return dir, release, err
+}
+
+// TestUnrestorableAgain: a template that is no better when it is made again has its
+// runs boot cold, and say why; they do not make it over and over.
+func TestUnrestorableAgain(t *testing.T) {
+	m, h := fakeMachine(t, "arm64", "done"), testHost(t)
+	var log lines
+	h.Log, h.Cache = log.add, spoiling{h.Cache, t}
+	tmpl, err := h.Template(t.Context(), m)
+	require.NoError(t, err)
+	for range 2 {
+		c, err := tmpl.Run(t.Context(), emptyJob(t), RunOptions{})
+		require.NoError(t, err)
+		assert.Empty(t, c.Reason, c.Detail)
+		assert.Equal(t, "cold", c.Boot)
+		assert.Contains(t, c.BootNote, "the template could not be restored: host: restore: ")
+		assertNothingLeft(t, h.Temp)
+	}
+	assert.Equal(t, 2, log.count("template: booting"), &log)
+}
+
+// lines are what a host has logged.
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) add(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, fmt.Sprintf(format, args...))
+}
+
+// count is how many lines have a word.
+func (l *lines) count(word string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.text {
+		if strings.Contains(line, word) {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.text, "\n")
 }
 
 // TestDeviceWithoutState wants a cold boot, with a note, for a device that
