@@ -56,6 +56,7 @@ func TestRepeatedRuns(t *testing.T) {
 		{name: "clean", arch: "x86_64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "x86_64", verdict: reports.Leaks},
 		{name: "clean", arch: "arm64", verdict: reports.Clean}, {name: "leak-on-exit", arch: "arm64", verdict: reports.Leaks},
 	}
+	gate.Host.Jobs = len(list)
 	round := func(n int) {
 		var group errgroup.Group
 		for _, r := range list {
