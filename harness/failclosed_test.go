@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"io"
 	"encoding/json"
 	"errors"
 	"os"
@@ -153,7 +154,8 @@ func TestFailsClosed(t *testing.T) {
 				gate.Host.Cache = &kernels.Cache{Dir: t.TempDir()} // of no use to anyone else
 			}
 			if tt.kill {
-				gate.Console = &onFirstWord{after: "wrong: loading", do: func() { killQEMUs(t, gate.Host.Temp) }}
+				killer := &onFirstWord{after: "wrong: loading", do: func() { killQEMUs(t, gate.Host.Temp) }}
+				gate.Console = func(string) io.Writer { return killer }
 			}
 			run := gateOnce(t, gate, tt.scenario(t))
 			assert.Equal(t, reports.None, run.Verdict)

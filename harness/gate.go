@@ -37,14 +37,17 @@ type Gate struct {
 	Flags []string
 	// Keep leaves each guest paused after its verdict.
 	Keep bool
-	// Console, where set, is shown every guest's console while it runs.
-	Console io.Writer
+	// Console, where set, makes what shows a guest's console while it runs, by
+	// the guest's name: several run side by side.
+	Console func(guest string) io.Writer
 	// Baseline is the leaks that are known.
 	Baseline *reports.Baseline
 	// Now is the day by which suppressions expire; zero means today.
 	Now time.Time
 	// Status is told, in a line each, what is being done.
 	Status func(format string, args ...any)
+	// Progress is told how far long work is; total is 0 until it is known.
+	Progress func(what string, done, total int)
 
 	userspaces userspaceCache
 }
@@ -157,6 +160,20 @@ func (g *Gate) status(format string, args ...any) {
 	if g.Status != nil {
 		g.Status(format, args...)
 	}
+}
+
+func (g *Gate) progress(what string, done, total int) {
+	if g.Progress != nil {
+		g.Progress(what, done, total)
+	}
+}
+
+// console is what shows a guest's console, nil where nobody wants to see it.
+func (g *Gate) console(guest ...string) io.Writer {
+	if g.Console == nil {
+		return nil
+	}
+	return g.Console(strings.Join(guest, " "))
 }
 
 // cell is one kernel and architecture of a scenario, built and ready to run,

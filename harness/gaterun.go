@@ -82,6 +82,9 @@ func (c cell) sourceDir() string {
 	return c.scenario.Dir
 }
 
+// name tells the cell from others: kernel, architecture, scenario.
+func (c cell) name() []string { return []string{c.kernel.Release, c.arch, c.scenario.Name} }
+
 // emptyFolder makes the folder anew: evidence of an earlier run must not be
 // taken for this one's.
 func emptyFolder(dir string) error {
@@ -110,7 +113,7 @@ func (g *Gate) runGuests(ctx context.Context, c cell, dir string) (*reports.Capt
 		return nil, err
 	}
 	capture, controlled, err := g.runPair(ctx, m, job, control, RunOptions{
-		Timeout: c.scenario.Timeout, OutDir: dir, Keep: g.Keep, Console: g.Console, ReadMemory: reports.OrphanMemory,
+		Timeout: c.scenario.Timeout, OutDir: dir, Keep: g.Keep, Console: g.console(c.name()...), ReadMemory: reports.OrphanMemory,
 	})
 	if err != nil {
 		return nil, err

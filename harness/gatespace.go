@@ -62,7 +62,7 @@ func (g *Gate) machine(ctx context.Context, c cell) (Machine, error) {
 		Clock:    s.Clock,
 		Devices:  a.devices,
 		Backends: a.backends,
-		Console:  g.Console,
+		Console:  g.console(c.kernel.Release, c.arch, "template"),
 	}
 	if m.Clock == ClockReal {
 		m.SMP = 2 // races are what the real clock is for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -135,6 +136,8 @@ type sweptKernel struct {
 	state      *sweepState
 	start      startFunc
 	control    *reports.Capture // of a guest in which nothing is loaded
+	modules    int              // how many there are
+	done       atomic.Int64     // and how many are judged
 }
 
 // todo are the turns that nobody judged yet.
@@ -145,7 +148,10 @@ func (k *sweptKernel) todo(turns []turn) []turn {
 			left = append(left, t)
 		}
 	}
-	if done := len(turns) - len(left); done > 0 {
+	done := len(turns) - len(left)
+	k.modules = len(turns)
+	k.done.Store(int64(done))
+	if done > 0 {
 		k.Gate.status("%s %s: %d of %d modules were judged before, going on", k.cell.kernel.Release, k.cell.arch, done, len(turns))
 	}
 	return left
@@ -165,6 +171,7 @@ func (k *sweptKernel) sweep(ctx context.Context, todo []turn) error {
 	for _, g := range groups {
 		work.Go(func() error { return k.settle(ctx, g) })
 	}
+	defer k.Gate.progress(k.work(), k.modules, k.modules)
 	return work.Wait()
 }
 

@@ -141,7 +141,21 @@ func (k *sweptKernel) keep(turns []turn, runs []reports.Run) error {
 			k.Gate.status("%s %s %s: %s %s", run.Kernel, run.Arch, run.Scenario, run.Verdict, runWords(run))
 		}
 	}
-	return k.state.put(done)
+	if err := k.state.put(done); err != nil {
+		return err
+	}
+	k.judged(len(turns))
+	return nil
+}
+
+// judged tells how far the sweep is.
+func (k *sweptKernel) judged(more int) {
+	k.Gate.progress(k.work(), int(k.done.Add(int64(more))), k.modules)
+}
+
+// work is what a bar says of the sweep.
+func (k *sweptKernel) work() string {
+	return fmt.Sprintf("%s %s: modules judged", k.cell.kernel.Release, k.cell.arch)
 }
 
 // runWords is a run's outcome in a line.
@@ -177,7 +191,7 @@ func (k *sweptKernel) run(ctx context.Context, turns []turn) (*groupRun, error) 
 	if err := emptyFolder(g.dir); err != nil {
 		return nil, err
 	}
-	if g.capture, err = k.start(ctx, job, RunOptions{Timeout: k.Scenario.Timeout, OutDir: g.dir, Console: k.Gate.Console}); err != nil {
+	if g.capture, err = k.start(ctx, job, RunOptions{Timeout: k.Scenario.Timeout, OutDir: g.dir, Console: k.Gate.console(k.cell.kernel.Release, k.cell.arch, g.name)}); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil { // what an interrupt left behind is no result

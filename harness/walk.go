@@ -41,11 +41,12 @@ type walk struct {
 	walker func(ctx context.Context, from, to int) (*reports.Capture, error)
 	judger func(*reports.Capture) reports.Run
 
-	mu   sync.Mutex
-	next int  // the first step that nobody has taken yet
-	end  int  // the first step that meets no fault; walkBound+1 until it is known
-	lost bool // a piece came to no verdict: no need to walk on
-	runs []reports.Run
+	mu    sync.Mutex
+	next  int  // the first step that nobody has taken yet
+	end   int  // the first step that meets no fault; walkBound+1 until it is known
+	steps int  // that are made, for the bar
+	lost  bool // a piece came to no verdict: no need to walk on
+	runs  []reports.Run
 }
 
 // startFunc starts a guest with a job and gathers its answer.
@@ -147,7 +148,26 @@ func (w *walk) all(ctx context.Context) ([]reports.Run, error) {
 		group.Go(func() error { return w.work(ctx) })
 	}
 	err := group.Wait()
+	w.told(true)
 	return w.runs, err
+}
+
+// title is what a bar says of the walk.
+func (w *walk) title() string {
+	return fmt.Sprintf("%s %s %s: failing allocations of %s", w.cell.kernel.Release, w.cell.arch, w.cell.scenario.Name, filepath.Base(w.dir))
+}
+
+// told tells how far the walk is. Where it ends is known late.
+func (w *walk) told(over bool) {
+	switch {
+	case w.gate.Progress == nil:
+	case over:
+		w.gate.progress(w.title(), w.steps, w.steps)
+	case w.end > walkBound:
+		w.gate.progress(w.title(), w.steps, 0)
+	default:
+		w.gate.progress(w.title(), min(w.steps, w.end-1), w.end)
+	}
 }
 
 // work walks piece after piece until there is none left.
@@ -228,8 +248,9 @@ func (w *walk) guest(ctx context.Context, from, to int) (*reports.Capture, error
 		return nil, err
 	}
 	dir := filepath.Join(w.dir, fmt.Sprintf("%d-%d", from, to))
-	w.gate.status("%s %s %s: failing allocations %d to %d of %s", w.cell.kernel.Release, w.cell.arch, w.cell.scenario.Name, from, to, filepath.Base(w.dir))
-	capture, err := w.start(ctx, region, RunOptions{Timeout: w.cell.scenario.Timeout, OutDir: dir, Console: w.gate.Console})
+	w.gate.status("%s, %d to %d", w.title(), from, to)
+	shown := w.gate.console(append(w.cell.name(), filepath.Base(w.dir), filepath.Base(dir))...)
+	capture, err := w.start(ctx, region, RunOptions{Timeout: w.cell.scenario.Timeout, OutDir: dir, Console: shown})
 	if err != nil {
 		return nil, err
 	}
@@ -260,6 +281,8 @@ func (w *walk) keep(c *reports.Capture) {
 	case ok && !last.Injected:
 		w.end = min(w.end, last.N)
 	}
+	w.steps += len(c.Walk.Steps)
+	w.told(false)
 }
 
 func (w *walk) judge(c *reports.Capture) reports.Run {

@@ -32,20 +32,23 @@ type progress struct {
 func newProgress(b *Builder, what string, expected int, sure bool, first int) *progress {
 	p := &progress{b: b, what: what, expected: expected, sure: sure, start: time.Now(), every: time.Minute, first: first, done: first}
 	p.told = p.start
-	if terminal(b.Log) {
-		p.bar = newBar(b.Log, what, expected)
+	if Terminal(b.Log) {
+		p.bar = NewBar(b.Log, what, "obj", expected, 200*time.Millisecond)
 		_ = p.bar.Set(first)
 	}
 	return p
 }
 
-func terminal(w io.Writer) bool {
+// Terminal tells whether a person sees w, on a screen that can draw a bar.
+func Terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
 
-// newBar draws no colours with NO_COLOR set (https://no-color.org).
-func newBar(w io.Writer, what string, expected int) *progressbar.ProgressBar {
+// NewBar draws a bar for so many things of a unit, 0 where that is not known yet,
+// and no colours with NO_COLOR set (https://no-color.org). It is drawn no oftener
+// than every pause.
+func NewBar(w io.Writer, what, unit string, expected int, pause time.Duration) *progressbar.ProgressBar {
 	max := int64(expected)
 	if expected == 0 {
 		max = -1 // a spinner with a count
@@ -56,7 +59,7 @@ func newBar(w io.Writer, what string, expected int) *progressbar.ProgressBar {
 	}
 	return progressbar.NewOptions64(max, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
 		progressbar.OptionEnableColorCodes(colour), progressbar.OptionSetTheme(theme), progressbar.OptionShowCount(),
-		progressbar.OptionSetItsString("obj"), progressbar.OptionSetPredictTime(expected > 0), progressbar.OptionThrottle(200*time.Millisecond),
+		progressbar.OptionSetItsString(unit), progressbar.OptionSetPredictTime(expected > 0), progressbar.OptionThrottle(pause),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 }
 

@@ -38,7 +38,7 @@ func (b *Builder) newTransfer(ctx context.Context, what string, size int64) (*tr
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	t.watch = time.AfterFunc(t.stall, func() { t.cancel(errStalled) })
 	b.logf("%s: %s", what, megabytes(size))
-	if terminal(b.Log) {
+	if Terminal(b.Log) {
 		t.bar = progressbar.NewOptions64(size, progressbar.OptionSetWriter(b.Log), progressbar.OptionSetDescription(what),
 			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""), progressbar.OptionSetTheme(progressbar.ThemeASCII),
 			progressbar.OptionShowBytes(true), progressbar.OptionThrottle(200*time.Millisecond),

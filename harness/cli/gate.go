@@ -3,35 +3,31 @@ package cli
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kmemgate/kmemgate/harness"
 	"github.com/kmemgate/kmemgate/kconfig"
 	"github.com/kmemgate/kmemgate/kernels"
-	"github.com/kmemgate/kmemgate/reports/render"
 	"github.com/kmemgate/kmemgate/scenarios"
 )
 
 // newGate makes the gate that the flags ask for.
 func newGate(c *cobra.Command, f runFlags, s *scenarios.Scenario) (*harness.Gate, error) {
-	say := sayer(c.ErrOrStderr())
+	desk := newDesk(c.ErrOrStderr())
 	gate := &harness.Gate{
 		Builder: &kernels.Builder{Log: c.ErrOrStderr()},
-		Host:    &harness.Host{Log: say, Jobs: f.jobs},
+		Host:    &harness.Host{Log: desk.say, Jobs: f.jobs},
 		Out:     f.out,
 		LLVM:    f.llvm,
 		Flags:   repeated(c),
 		Keep:    f.keep,
-		Status:  say,
+		Status:  desk.say, Progress: desk.progress,
 	}
 	if f.verbose {
-		gate.Console = &render.Lines{Out: c.ErrOrStderr()}
+		gate.Console = desk.console
 	}
 	var err error
 	if gate.Out == "" {
@@ -59,18 +55,6 @@ func repeated(c *cobra.Command) (given []string) {
 		}
 	}
 	return given
-}
-
-// sayer writes lines, with the time since the start, as whole lines: several
-// guests report at once.
-func sayer(w io.Writer) func(format string, args ...any) {
-	var mu sync.Mutex
-	start := time.Now()
-	return func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(w, "%7.1fs  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
-	}
 }
 
 // defaultOut is a folder of the driver's own in the cache, so that its tree

@@ -7,9 +7,11 @@ import (
 )
 
 // Lines writes what a guest prints, line by line, without what a terminal or
-// the GitHub runner would obey. Several guests may share one.
+// the GitHub runner would obey.
 type Lines struct {
 	Out io.Writer
+	// Prefix stands before each line: whose it is.
+	Prefix string
 
 	mu   sync.Mutex
 	held []byte // a line that has not ended
@@ -29,7 +31,7 @@ func (l *Lines) Write(b []byte) (int, error) {
 		}
 		line := clean(string(bytes.TrimRight(l.held[:i], "\r")))
 		l.held = l.held[min(i+1, len(l.held)):]
-		if _, err := io.WriteString(l.Out, line+"\n"); err != nil {
+		if _, err := io.WriteString(l.Out, clean(l.Prefix)+line+"\n"); err != nil {
 			return len(b), err
 		}
 	}

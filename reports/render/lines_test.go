@@ -17,7 +17,13 @@ func TestLinesAreHarmless(t *testing.T) {
 		require.Equal(t, len(piece), n)
 	}
 	require.Equal(t, "[ 1.0] foo: hello\n\\x1b[2J::error::mine\n  \\::set-output name=x::y\n", out.String())
-	_, err := l.Write([]byte(strings.Repeat("x", 10*maxLine)))
+	out.Reset()
+	l = &Lines{Out: &out, Prefix: "6.12 x86_64 a\n::b | "}
+	_, err := l.Write([]byte("one\ntwo\n"))
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(out.String(), "\n"))
+	require.Regexp(t, `^6\.12 x86_64 a.*::b \| one\n6\.12 x86_64 a.*::b \| two\n$`, out.String())
+	_, err = l.Write([]byte(strings.Repeat("x", 10*maxLine)))
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(l.held), maxLine, "a line without end is not kept")
 }
