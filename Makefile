@@ -60,7 +60,7 @@ unit:
 
 # The trees of the kernels that the VM layer's own tests boot, and those of its tests that every change is tested by.
 TREES      = KMEMGATE_TEST_TREE_X86_64=$$($(KMEMGATE) kernel path --what build 6.12/x86_64) KMEMGATE_TEST_TREE_ARM64=$$($(KMEMGATE) kernel path --what build 6.12/arm64)
-TEMPLATES := Template|TemplateIsShared|DamagedTemplate|Unrestorable|UnrestorableAgain|TemplateCancelled|GuestsAtOnce|Keep|KeepIsForAVerdict|RealClock
+TEMPLATES := Template|TemplateIsShared|DamagedTemplate|Unrestorable|UnrestorableAgain|TemplateCancelled|GuestsAtOnce|Keep|KeepIsForAVerdict|RealClock|ShellIdles
 
 vm: build ## the VM layer's own tests, on real guests
 	$(KMEMGATE) kernel build $(ALL_PAIRS)
