@@ -114,7 +114,6 @@ type entry struct {
 // log is all that a run said.
 type log struct {
 	entries []entry
-	took    time.Duration
 }
 
 // run has act run one workflow on the sample repository's commit.
@@ -149,9 +148,10 @@ func (g *github) run(t *testing.T, e event, commit string) log {
 	cmd.WaitDelay = 10 * time.Second
 	start := time.Now()
 	err = cmd.Run()
-	l := log{took: time.Since(start)}
+	took := time.Since(start)
+	var l log
 	if testing.Verbose() {
-		t.Logf("act %s: %.1f s, %v", e.name, l.took.Seconds(), err)
+		t.Logf("act %s: %.1f s, %v", e.name, took.Seconds(), err)
 	}
 	lines := bufio.NewScanner(&out)
 	lines.Buffer(nil, 16<<20)
