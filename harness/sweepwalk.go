@@ -10,6 +10,10 @@ import (
 	"github.com/kmemgate/kmemgate/reports"
 )
 
+// sweepWalk bounds the walk of one module, in seconds of guest time. Loads that
+// are tests, test_rhashtable's of 20 s among them, would take hours.
+const sweepWalk = 600
+
 // walkAll walks the error paths of every module that loads, as many modules at
 // once as there are jobs.
 func (k *sweptKernel) walkAll(ctx context.Context, turns []turn) error {
@@ -61,7 +65,7 @@ func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run 
 	dir := filepath.Join(k.Gate.folder(c), "walk")
 	var pieces []reports.Run
 	for _, w := range walks {
-		w.gate, w.start, w.dir = k.Gate, start, dir
+		w.gate, w.start, w.dir, w.budget = k.Gate, start, dir, sweepWalk
 		if err := w.work(ctx); err != nil {
 			return run, err
 		}

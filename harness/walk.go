@@ -35,7 +35,11 @@ type walk struct {
 	start startFunc
 	job   guestJob // of the whole of it; each guest gets its From and To
 	dir   string   // evidence of the pieces, each in a folder FROM-TO
-	data  reports.WalkData
+	// budget is the guest time, in seconds, in which the walk must end if its pieces
+	// follow each other; 0: as long as it takes. Wall time would end it elsewhere
+	// on each machine.
+	budget float64
+	data   reports.WalkData
 
 	// What tests play; nil means the methods guest and judge.
 	walker func(ctx context.Context, from, to int) (*reports.Capture, error)
@@ -47,6 +51,8 @@ type walk struct {
 	steps int  // that are made, for the bar
 	lost  bool // a piece came to no verdict: no need to walk on
 	runs  []reports.Run
+
+	spent float64 // of the budget
 }
 
 // startFunc starts a guest with a job and gathers its answer.
@@ -280,6 +286,9 @@ func (w *walk) keep(c *reports.Capture) {
 		w.lost = true
 	case ok && !last.Injected:
 		w.end = min(w.end, last.N)
+	}
+	if w.spent += stepSeconds(c); w.budget > 0 && w.spent+w.spent/float64(len(w.runs)) > w.budget {
+		w.end = min(w.end, w.next) // another piece like these would take too long
 	}
 	w.steps += len(c.Walk.Steps)
 	w.told(false)

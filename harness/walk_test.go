@@ -150,6 +150,20 @@ func TestWalkIsBounded(t *testing.T) {
 	assert.Equal(t, "985-1000", (*asked)[len(*asked)-1])
 }
 
+// A walk with a budget of guest time ends before the piece that would exceed it.
+func TestWalkKeepsToItsBudget(t *testing.T) {
+	w, asked := playedWalk(t, walkBound, nil)
+	play := w.walker
+	w.walker = func(ctx context.Context, from, to int) (*reports.Capture, error) {
+		c, err := play(ctx, from, to)
+		c.Dmesg = fmt.Appendf(nil, "[  100.000000] kmemgate: walk step %d begins\r\n[  130.000000] kmemgate: walk step %d ends\r\n", from, to)
+		return c, err
+	}
+	w.budget = 100
+	require.NoError(t, w.work(t.Context()))
+	assert.Equal(t, []string{"1-24", "25-48", "49-72"}, *asked, "90 seconds, and 120 were too many")
+}
+
 func TestWalkOfOne(t *testing.T) {
 	w, asked := playedWalk(t, 30, nil)
 	w.data.Only, w.next, w.end = true, 17, 18

@@ -48,6 +48,19 @@ func splitSteps(c *reports.Capture, asked reports.WalkData) {
 	}
 }
 
+// stepSeconds is the guest time that a guest's steps took, by the agent's marks.
+func stepSeconds(c *reports.Capture) float64 {
+	log := c.Dmesg
+	if len(log) == 0 {
+		log = c.Console
+	}
+	marks := stepMark.FindAll(log, -1)
+	if len(marks) == 0 {
+		return 0
+	}
+	return max(0, stamp(marks[len(marks)-1])-stamp(marks[0]))
+}
+
 // markedStep is a step as the kernel's log has it.
 type markedStep struct {
 	n     int
