@@ -187,6 +187,8 @@ type cell struct {
 	tested   map[string]bool  // names of the modules under test
 	known    *reports.Baseline
 	failure  *failure
+	// command repeats the run where kmemgate run does not.
+	command string
 }
 
 // failure is a run that ended before there was a guest.
@@ -322,6 +324,9 @@ func (g *Gate) policy(s *scenarios.Scenario, known *reports.Baseline, release, d
 // the current directory with its path as seen from there: a colleague's clone
 // lies elsewhere.
 func (g *Gate) reproduce(c cell) string {
+	if c.command != "" {
+		return c.command
+	}
 	args := []string{"kmemgate", "run", shellQuote(seenFromHere(c.scenario.Dir)), "--kernel", shellQuote(c.source), "--arch", c.arch}
 	if c.scenario.Clock == ClockReal {
 		args = append(args, "--clock", ClockReal)

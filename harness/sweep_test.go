@@ -374,6 +374,7 @@ func TestSweepWalksErrorPathsAndGoesOn(t *testing.T) {
 		assert.Equal(t, "slip", run.Leaks[0].Function)
 		assert.Equal(t, leakLine(t, "slips_on_error"), run.Leaks[0].Line)
 		assert.Equal(t, []string{"leak 2 slips_on_error.c:13 ENOMEM"}, found(run))
+		assert.Equal(t, "kmemgate sweep --kernel 6.12 --arch x86_64 --extra testdata/sweep slips_on_error --error-paths=2", run.Walk.Findings[0].Alone)
 	}
 }
 

@@ -51,7 +51,7 @@ func (k *sweptKernel) turnCell(t turn) cell {
 		s.Build, s.Dir = ".", t.source // whose files the lines belong to
 	}
 	c := k.cell
-	c.scenario, c.modules, c.tested = &s, t.modules(), map[string]bool{t.name(): true}
+	c.scenario, c.modules, c.tested, c.command = &s, t.modules(), map[string]bool{t.name(): true}, k.reproduce(t)
 	return c
 }
 

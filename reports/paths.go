@@ -18,6 +18,7 @@ type pathMap struct {
 	root     string   // the driver's directory; empty: not known
 	kernel   []string // the kernel's source and build directories
 	unitRoot string   // the directory of the module's own units
+	inKernel bool     // the driver's directory is the kernel's source, of which a module is tested
 	known    map[string]mappedPath
 }
 
@@ -31,6 +32,8 @@ func newPathMap(c *Capture, d *dwarfIndex, src *sources) *pathMap {
 	if c.SourceDir != "" {
 		p.root = filepath.Clean(c.SourceDir)
 	}
+	// Every compilation has it; a driver's own directory has no use for one.
+	p.inKernel = src.has("include/linux/types.h")
 	if d == nil {
 		return p
 	}
@@ -118,10 +121,10 @@ func (p *pathMap) relative(file string) (string, bool) {
 
 func (p *pathMap) resolve(file string) mappedPath {
 	if !filepath.IsAbs(file) { // the build cut the machine's directories off (-ffile-prefix-map)
-		return mappedPath{file, !p.src.has(file) && isKernelHeader(file)}
+		return mappedPath{file, isKernelHeader(file) && (p.inKernel || !p.src.has(file))}
 	}
 	if rel := p.underRoot(file); rel != "" {
-		return mappedPath{name: rel}
+		return mappedPath{rel, p.inKernel && isKernelHeader(rel)}
 	}
 	if p.unitRoot == "" || below(p.unitRoot, file) == "" {
 		if rel := p.underKernel(file); rel != "" {

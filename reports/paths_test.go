@@ -10,6 +10,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A module of the kernel's own tree: the headers there are not the module's.
+func TestPathsInTheKernelsSource(t *testing.T) {
+	tree := t.TempDir()
+	for _, f := range []string{"include/linux/types.h", "include/linux/slab.h", "net/bridge/br_fdb.c", "net/bridge/br_private.h"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(tree, f)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(tree, f), nil, 0o644))
+	}
+	c := &Capture{SourceDir: tree}
+	p := newPathMap(c, &dwarfIndex{units: []unit{{name: "net/bridge/br_fdb.c"}}}, newSources(c))
+	for file, kernel := range map[string]bool{
+		"net/bridge/br_fdb.c":     false,
+		"net/bridge/br_private.h": false,
+		"include/linux/slab.h":    true,
+	} {
+		for _, name := range []string{file, filepath.Join(tree, file)} {
+			got, isKernel := p.relative(name)
+			assert.Equal(t, mappedPath{file, kernel}, mappedPath{got, isKernel}, name)
+		}
+	}
+}
+
 func TestRelativePaths(t *testing.T) {
 	driver := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(driver, "src/include"), 0o755))
