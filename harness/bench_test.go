@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +23,9 @@ import (
 
 // BenchmarkVerdict measures, for one kernel and module (kmemleak-test), the ways
 // to a verdict: the plain one that projects have written by hand, a boot in
-// warped time, and clones of a template, one alone and one a core. Each is the
-// whole of it, from the start of QEMU to the leaks' names. The table at the end
+// warped time, and clones of a template, one, two and four at once. Each is the
+// whole of it, from the start of QEMU to the leaks' names. Then it measures what
+// the clones are made of, and forty runs of other modules. The table at the end
 // holds medians and how many times as fast as the plain way each is.
 //
 //	make bench
@@ -35,60 +35,80 @@ func BenchmarkVerdict(b *testing.B) {
 	}
 }
 
+// way is a way to a verdict, or to several at once.
+type way struct {
+	name string
+	of   int // verdicts
+	run  func() error
+}
+
 func benchmarkVerdict(b *testing.B, arch string) {
 	g, c := benchGate(b, arch)
 	m, err := g.machine(b.Context(), c)
 	require.NoError(b, err)
 	job, _, err := c.jobs()
 	require.NoError(b, err)
-	ways := []struct {
-		name string
-		run  func() error
-		of   int // runs at once
-	}{
-		{"plain", func() error { return plainWay(b, g, m) }, 1},
-		{"warped", func() error {
+	clone := func() error { return g.verdictOf(b.Context(), c) }
+	ways := []way{
+		{"plain", 1, func() error { return plainWay(b, g, m) }},
+		{"warped", 1, func() error {
 			capture, err := g.Host.Boot(b.Context(), m, job.region, RunOptions{})
 			return endedWell(capture, err)
-		}, 1},
-		{"clone", func() error { return g.verdictOf(b.Context(), c) }, 1},
-		{"clones", func() error {
-			var group errgroup.Group
-			for i := range runtime.NumCPU() {
-				s := *c.scenario
-				s.Name = fmt.Sprintf("%s-%d", s.Name, i) // a folder of its own
-				other := c
-				other.scenario = &s
-				group.Go(func() error { return g.verdictOf(b.Context(), other) })
-			}
-			return group.Wait()
-		}, runtime.NumCPU()},
+		}},
+		{"clone", 1, clone},
 	}
-	require.NoError(b, g.verdictOf(b.Context(), c)) // the template and the control run are made
-	medians := map[string]float64{}
+	for _, n := range []int{2, 4} {
+		ways = append(ways, way{fmt.Sprintf("%d clones", n), n, func() error { return g.sideBySide(b.Context(), c, n) }})
+	}
+	require.NoError(b, clone()) // the template and the control run are made
+	took := map[string]float64{}
 	for _, w := range ways {
-		b.Run(w.name, func(b *testing.B) {
-			var took []float64
-			for b.Loop() {
-				begin := time.Now()
-				require.NoError(b, w.run())
-				took = append(took, time.Since(begin).Seconds()/float64(w.of))
-			}
-			slices.Sort(took)
-			medians[w.name] = took[len(took)/2]
-			b.ReportMetric(medians[w.name], "s/verdict")
-		})
+		b.Run(strings.ReplaceAll(w.name, " ", ""), func(b *testing.B) { took[w.name] = w.measure(b) })
+	}
+	var table strings.Builder
+	for _, w := range ways {
+		if s := took[w.name]; s > 0 {
+			each := s / float64(w.of)
+			fmt.Fprintf(&table, "\n%-8s %6.2f s to its end, a verdict every %5.2f s  %5.1f times the plain way", w.name, s, each, took["plain"]/each)
+		}
 	}
 	t, err := g.Host.Template(b.Context(), m)
 	require.NoError(b, err)
-	var table strings.Builder
-	for _, w := range ways {
-		if s := medians[w.name]; s > 0 {
-			fmt.Fprintf(&table, "\n%-8s %6.2f s a verdict  %5.1f times the plain way", w.name, s, medians["plain"]/s)
-		}
-	}
+	fmt.Fprintf(&table, "\ntemplate made in %.1f s, %.0f MB on disk", t.info.Seconds, float64(t.info.Bytes)/1e6)
+	b.Run("anatomy", func(b *testing.B) { table.WriteString(anatomy(b, t, job.region)) })
+	b.Run("mixed", func(b *testing.B) { table.WriteString(mixed(b, g, c)) })
 	// Not b.Logf, which shows nothing of a benchmark that is made of others.
-	fmt.Fprintf(os.Stdout, "%s%s\ntemplate made in %.1f s, %.0f MB on disk\n\n", arch, table.String(), t.info.Seconds, float64(t.info.Bytes)/1e6)
+	fmt.Fprintf(os.Stdout, "%s%s\n\n", arch, table.String())
+}
+
+// measure is the median of what the way takes.
+func (w way) measure(b *testing.B) float64 {
+	var took []float64
+	for b.Loop() {
+		begin := time.Now()
+		require.NoError(b, w.run())
+		took = append(took, time.Since(begin).Seconds())
+	}
+	b.ReportMetric(median(took)/float64(w.of), "s/verdict")
+	return median(took)
+}
+
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// sideBySide runs a cell n times at once.
+func (g *Gate) sideBySide(ctx context.Context, c cell, n int) error {
+	var group errgroup.Group
+	for i := range n {
+		s := *c.scenario
+		s.Name = fmt.Sprintf("%s-%d", s.Name, i) // a folder of its own
+		other := c
+		other.scenario = &s
+		group.Go(func() error { return g.verdictOf(ctx, other) })
+	}
+	return group.Wait()
 }
 
 // verdictOf runs a cell to its verdict, which must be the leaks that it has.
@@ -112,7 +132,7 @@ func benchGate(b *testing.B, arch string) (*Gate, cell) {
 	b.Helper()
 	g := &Gate{
 		Builder: &kernels.Builder{},
-		Host:    &Host{Temp: b.TempDir(), Cache: &kernels.Cache{Dir: b.TempDir()}},
+		Host:    &Host{Temp: b.TempDir(), Cache: &kernels.Cache{Dir: b.TempDir()}, Jobs: 4},
 		Out:     b.TempDir(),
 	}
 	b.Cleanup(g.Close)

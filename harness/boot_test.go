@@ -38,20 +38,32 @@ func TestBoot(t *testing.T) {
 }
 
 // peakMemory is the most that the one QEMU below dir ever had in RAM, in kB.
+func peakMemory(t testing.TB, dir string) int {
+	peak, _ := qemuMemory(t, dir)
+	return peak
+}
+
+// qemuMemory is, in kB, the most that the one QEMU below dir ever had in RAM, pages
+// of files that others map as well included, and what it has now with its share of
+// those (proc_pid_status(5), proc_pid_smaps(5)).
 //
 // Example: VmHWM:	  181264 kB
-func peakMemory(t *testing.T, dir string) int {
+// Example: Pss:              112733 kB
+func qemuMemory(t testing.TB, dir string) (peak, proportional int) {
 	pids := qemusIn(t, dir)
 	if !assert.Len(t, pids, 1) {
-		return 0
+		return 0, 0
 	}
-	text, err := os.ReadFile("/proc/" + pids[0] + "/status")
-	assert.NoError(t, err)
-	m := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(text)
-	if !assert.NotNil(t, m) {
-		return 0
+	field := func(file, name string) int {
+		text, err := os.ReadFile("/proc/" + pids[0] + "/" + file)
+		assert.NoError(t, err)
+		m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindSubmatch(text)
+		if !assert.NotNil(t, m, name) {
+			return 0
+		}
+		kb, err := strconv.Atoi(string(m[1]))
+		assert.NoError(t, err)
+		return kb
 	}
-	kb, err := strconv.Atoi(string(m[1]))
-	assert.NoError(t, err)
-	return kb
+	return field("status", "VmHWM"), field("smaps_rollup", "Pss")
 }
