@@ -1,9 +1,9 @@
 package harness
 
 import (
-	"io"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
