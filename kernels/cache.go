@@ -87,14 +87,14 @@ func (c *Cache) entry(ctx context.Context, kind, key string, r recipe) (string, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", nil, hostErr(err, "cache %s", c.Dir)
 	}
-	missing := !readable(dir)
+	seen := markOf(dir)
 	for {
-		lock, err := c.lockToMake(ctx, dir, r.doing, missing)
+		lock, err := c.lockToMake(ctx, dir, r.doing, seen)
 		if errors.Is(err, errMade) {
 			if release, ok := c.open(ctx, dir, r); ok {
 				return dir, release, nil
 			}
-			missing = false // it was made, and is damaged or gone already
+			seen = markOf(dir) // it was made, and is damaged or gone already
 			continue
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,14 +151,31 @@ func TestEntryWaitsForTheOther(t *testing.T) {
 	release()
 }
 
-// A waiter must not have to wait until the maker is done with using what it made.
+// A waiter must not have to wait until the maker is done with using what it made,
+// whether it made what was missing or what was damaged.
 func TestEntryIsSharedWithTheMaker(t *testing.T) {
-	dir := t.TempDir()
+	for _, damaged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("damaged=%v", damaged), func(t *testing.T) { sharedWithTheMaker(t, damaged) })
+	}
+}
+
+func sharedWithTheMaker(t *testing.T, damaged bool) {
+	root := t.TempDir()
+	c := &Cache{Dir: root}
+	dir, err := c.Path(KindUserland, "key")
+	require.NoError(t, err)
+	if damaged {
+		var calls atomic.Int32
+		_, release, err := c.Entry(t.Context(), KindUserland, "key", maker(&calls, "whole"))
+		require.NoError(t, err)
+		release()
+		require.NoError(t, os.RemoveAll(dir))
+	}
+	seen := markOf(dir)
 	started := make(chan struct{})
 	made := make(chan func(), 1)
 	go func() {
 		defer close(made)
-		c := &Cache{Dir: dir}
 		_, release, err := c.Entry(t.Context(), KindUserland, "key", func(context.Context, string) error {
 			close(started)
 			time.Sleep(3 * lockPoll)
@@ -170,7 +188,9 @@ func TestEntryIsSharedWithTheMaker(t *testing.T) {
 	<-started
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	_, release, err := (&Cache{Dir: dir}).Entry(ctx, KindUserland, "key", func(context.Context, string) error {
+	_, err = c.lockToMake(ctx, dir, "", seen) // as one does that saw the same
+	require.ErrorIs(t, err, errMade)
+	_, release, err := c.Entry(ctx, KindUserland, "key", func(context.Context, string) error {
 		return errors.New("made twice")
 	})
 	require.NoError(t, err)

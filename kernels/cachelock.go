@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -27,24 +29,11 @@ func (l entryLock) share() bool {
 
 // lockFor takes the exclusive lock of an entry.
 func (c *Cache) lockFor(ctx context.Context, dir, doing string) (entryLock, error) {
-	return c.lockToMake(ctx, dir, doing, false)
+	f := flock.New(dir+".lock", flock.SetPermissions(0o644))
+	return c.lockBy(ctx, f, f.TryLock, dir, doing)
 }
 
-// errMade says that another process made the entry while we waited to.
-var errMade = errors.New("made by another process")
-
-// lockToMake is lockFor, except that where the entry was missing it ends with
-// errMade as soon as it is there: whoever made it may go on to use it for as
-// long as it likes, and all that time holds the lock, shared.
-func (c *Cache) lockToMake(ctx context.Context, dir, doing string, missing bool) (entryLock, error) {
-	f := flock.New(dir+".lock", flock.SetPermissions(0o644))
-	try := func() (bool, error) {
-		ok, err := f.TryLock()
-		if !ok && err == nil && missing && readable(dir) {
-			return false, errMade
-		}
-		return ok, err
-	}
+func (c *Cache) lockBy(ctx context.Context, f *flock.Flock, try func() (bool, error), dir, doing string) (entryLock, error) {
 	err := waitLock(ctx, try, c.waiting(dir, doing))
 	if errors.Is(err, errMade) {
 		return entryLock{}, err
@@ -53,6 +42,44 @@ func (c *Cache) lockToMake(ctx context.Context, dir, doing string, missing bool)
 		return entryLock{}, hostErr(err, "cache: lock %s", c.short(dir))
 	}
 	return entryLock{f}, nil
+}
+
+// errMade says that another process made the entry while we waited to.
+var errMade = errors.New("made by another process")
+
+// lockToMake is lockFor, except that it ends with errMade as soon as the entry is
+// there, or is another than the damaged one that was seen: whoever made it may go
+// on to use it for as long as it likes, and all that time holds the lock, shared.
+func (c *Cache) lockToMake(ctx context.Context, dir, doing string, seen mark) (entryLock, error) {
+	f := flock.New(dir+".lock", flock.SetPermissions(0o644))
+	try := func() (bool, error) {
+		ok, err := f.TryLock()
+		if !ok && err == nil && seen.replaced(dir) {
+			return false, errMade
+		}
+		return ok, err
+	}
+	return c.lockBy(ctx, f, try, dir, doing)
+}
+
+// mark is an entry's mark of completeness at a moment; nil inside: it had none.
+type mark struct{ info fs.FileInfo }
+
+func markOf(dir string) mark {
+	info, err := os.Stat(okFile(dir))
+	if err != nil {
+		return mark{}
+	}
+	return mark{info}
+}
+
+// replaced tells whether the entry has another mark by now.
+func (m mark) replaced(dir string) bool {
+	now := markOf(dir)
+	if m.info == nil || now.info == nil {
+		return now.info != nil
+	}
+	return !os.SameFile(m.info, now.info) || !m.info.ModTime().Equal(now.info.ModTime())
 }
 
 func sharedLock(ctx context.Context, dir string, waiting func()) (entryLock, error) {
