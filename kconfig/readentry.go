@@ -87,7 +87,10 @@ func (r *reader) attribute(tokens []token) error {
 		return r.reverse(key, rest)
 	case "range":
 		return r.rangeOf(rest)
-	case "modules", "option", "optional", "transitional":
+	case "transitional":
+		r.symbol.Transitional = true
+		return nil
+	case "modules", "option", "optional":
 		return nil // they change nothing that is asked here
 	}
 	return fmt.Errorf("%q: an attribute that this reader does not know", clip(key))

@@ -1,6 +1,9 @@
 package kconfig
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Tree is what a kernel's Kconfig files say for one architecture.
 type Tree struct {
@@ -18,6 +21,9 @@ type Symbol struct {
 	Defs []*Definition
 	// SelectedBy and ImpliedBy are the options that turn it on; Name is theirs.
 	SelectedBy, ImpliedBy []Reverse
+	// Transitional is an old name: olddefconfig reads it, hands its value to the
+	// options that default to it, and writes it no more.
+	Transitional bool
 }
 
 // Definition is one "config NAME" block. A symbol may have several; any of them
@@ -87,6 +93,15 @@ func (t *Tree) symbol(name string) *Symbol {
 		t.symbols[name] = s
 	}
 	return s
+}
+
+// heirs are the options that take an old name's value, by name.
+func (t *Tree) heirs(name string) []string {
+	return slices.DeleteFunc(t.Names(), func(heir string) bool {
+		return !slices.ContainsFunc(t.symbols[heir].Defs, func(d *Definition) bool {
+			return slices.ContainsFunc(d.Defaults, func(v Default) bool { return v.Value.String() == name })
+		})
+	})
 }
 
 // link tells every symbol who selects and implies it.

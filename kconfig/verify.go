@@ -2,6 +2,7 @@ package kconfig
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,7 +53,7 @@ func Verify(want, got Fragment, tree *Tree) error {
 		if value == "" {
 			value = "n"
 		}
-		if sameValue(o.Value, value) || o.When == WherePossible {
+		if sameValue(o.Value, value) || o.When == WherePossible || inherited(o, have, tree) {
 			continue
 		}
 		m := Mismatch{Want: o, Got: value}
@@ -69,6 +70,17 @@ func Verify(want, got Fragment, tree *Tree) error {
 		return nil
 	}
 	return &VerifyError{Mismatches: bad}
+}
+
+// inherited tells whether the option is an old name, and one of today's has its value.
+func inherited(o Option, have settings, tree *Tree) bool {
+	if tree == nil {
+		return false
+	}
+	s := tree.Symbol(o.Name)
+	return s != nil && s.Transitional && slices.ContainsFunc(tree.heirs(s.Name), func(heir string) bool {
+		return sameValue(o.Value, have.get(heir))
+	})
 }
 
 // Known tells, before anything is built, which of the options no Kconfig file

@@ -76,6 +76,22 @@ func TestBaseKeepsTheFirstOfUnknownNames(t *testing.T) {
 	require.ErrorContains(t, Verify(f, Fragment{}, &Tree{}), "CONFIG_SAMPLE_KMEMLEAK=m, but this kernel has no such option")
 }
 
+// An old name is read and handed on, and is not written again.
+func TestVerifyOfAnOldName(t *testing.T) {
+	tree, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte("config NEW\n\tbool \"new\"\n\tdefault OLD\n\nconfig OTHER\n\tbool \"other\"\n\nconfig OLD\n\tbool\n\ttransitional\n")}}, "x86_64")
+	require.NoError(t, err)
+	require.Empty(t, tree.Unread)
+	fragment := func(text string) Fragment {
+		f, err := Parse(strings.NewReader(text), "f")
+		require.NoError(t, err)
+		return f
+	}
+	want := fragment("CONFIG_OLD=y\n")
+	require.NoError(t, Known(want, tree))
+	require.NoError(t, Verify(want, fragment("CONFIG_NEW=y\n"), tree))
+	require.ErrorContains(t, Verify(want, fragment("CONFIG_OTHER=y\n"), tree), "f:1: CONFIG_OLD=y, but the kernel's config has it unset")
+}
+
 func TestKnown(t *testing.T) {
 	tree := func(text string) *Tree {
 		tree, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86_64")
