@@ -222,8 +222,8 @@ func (g *Gate) buildCell(ctx context.Context, s *scenarios.Scenario, source, arc
 	if err := checkWalks(s); err != nil {
 		return c, err
 	}
-	if s.Build != "" { // before a kernel is built in vain
-		if err := kernels.CheckDriver(ctx, filepath.Join(s.Dir, s.Build), source, arch); err != nil {
+	for _, dir := range s.Build { // before a kernel is built in vain
+		if err := kernels.CheckDriver(ctx, filepath.Join(s.Dir, dir), source, arch); err != nil {
 			return c, c.fail(ctx, reports.ReasonBuild, err)
 		}
 	}

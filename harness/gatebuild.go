@@ -15,8 +15,9 @@ import (
 func (g *Gate) buildModules(ctx context.Context, c *cell) error {
 	s := c.scenario
 	var own []kernels.Module
-	if s.Build != "" {
-		d, err := g.Builder.Driver(ctx, c.kernel, filepath.Join(s.Dir, s.Build), kernels.ModuleOptions{})
+	if len(s.Build) > 0 {
+		dir, opts := driverOf(s)
+		d, err := g.Builder.Driver(ctx, c.kernel, dir, opts)
 		if err != nil {
 			return err
 		}
@@ -40,6 +41,15 @@ func (g *Gate) buildModules(ctx context.Context, c *cell) error {
 	}
 	c.modules = l.order
 	return nil
+}
+
+// driverOf is the driver's directory: the one to build, or that above all the
+// parts that are built by themselves.
+func driverOf(s *scenarios.Scenario) (string, kernels.ModuleOptions) {
+	if len(s.Build) == 1 {
+		return filepath.Join(s.Dir, s.Build[0]), kernels.ModuleOptions{}
+	}
+	return s.Dir, kernels.ModuleOptions{Parts: s.Build}
 }
 
 // wantedModules are the modules under test: those that the scenario names, or

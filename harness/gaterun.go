@@ -76,7 +76,7 @@ func (c cell) built(ctx context.Context) (*reports.Built, error) {
 
 // sourceDir is what the file names in leaks are relative to.
 func (c cell) sourceDir() string {
-	if c.scenario.Build == "" && c.kernel != nil {
+	if len(c.scenario.Build) == 0 && c.kernel != nil {
 		return c.kernel.Source
 	}
 	return c.scenario.Dir

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kmemgate/kmemgate/reports"
+	"github.com/kmemgate/kmemgate/scenarios"
 )
 
 // sweepWalk bounds the walk of one module, in seconds of guest time. Loads that
@@ -46,9 +47,9 @@ func (k *sweptKernel) walkAll(ctx context.Context, turns []turn) error {
 // turnCell is a turn as a scenario of its own.
 func (k *sweptKernel) turnCell(t turn) cell {
 	s := *k.Scenario
-	s.Name, s.Exercise, s.Files, s.Modules, s.Build = t.name(), "", nil, nil, ""
+	s.Name, s.Exercise, s.Files, s.Modules, s.Build = t.name(), "", nil, nil, nil
 	if t.source != k.cell.kernel.Source {
-		s.Build, s.Dir = ".", t.source // whose files the lines belong to
+		s.Build, s.Dir = scenarios.Directories{"."}, t.source // whose files the lines belong to
 	}
 	c := k.cell
 	c.scenario, c.modules, c.tested, c.command = &s, t.modules(), map[string]bool{t.name(): true}, k.reproduce(t)

@@ -20,8 +20,11 @@ type CompileError struct {
 	Undefined []string
 	// Implicit are functions and types that no header declared.
 	Implicit []string
-	Log      string // all that make printed
-	Err      error
+	// Elsewhere are symbols that other parts of the driver export, and which
+	// part: nothing that the kernel lacks.
+	Elsewhere map[string]string
+	Log       string // all that make printed
+	Err       error
 }
 
 // Error is the first message and how many more there are.

@@ -95,7 +95,7 @@ func compareVersions(a, b string) int {
 
 // dkmsBuild does what `dkms build` does: patches, PRE_BUILD, MAKE.
 func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string) ([]string, error) {
-	r.from, r.to = build, r.dir
+	r.from, r.to, r.out = build, r.dir, build
 	patches, err := conf.patches(r.k.Release)
 	if err != nil {
 		return nil, r.inConf(err)

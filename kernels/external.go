@@ -38,7 +38,7 @@ const externalRecipe = "1"
 // externalBuild builds whatever a driver's directory holds.
 type externalBuild struct {
 	*moduleBuild
-	kind driverKind
+	parts []driverPart
 	// confLimit bounds the evaluation of dkms.conf; 0 means dkmsConfLimit.
 	confLimit time.Duration
 	// probe builds as far as it goes, to see all that is missing at once: what no
@@ -59,7 +59,7 @@ const (
 // made for: by its dkms.conf; by kbuild where there is a Kbuild file or a
 // Makefile with obj-m; else by its own Makefile, which is told the kernel's
 // tree under every name in use. It builds in a copy: the directory stays as it
-// is. The modules come in an order in which they can be loaded. A driver that
+// is. A driver of several parts is built part by part. The modules come in an order in which they can be loaded. A driver that
 // does not compile is an error with FaultDriver that wraps a *CompileError; one
 // that excludes itself is a *Skip.
 func (b *Builder) External(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) ([]Module, error) {
@@ -71,17 +71,13 @@ func (b *Builder) External(ctx context.Context, k *Kernel, dir string, opts Modu
 }
 
 func (b *Builder) planExternal(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*externalBuild, error) {
-	kind, names, err := inspect(dir)
-	if err != nil {
-		return nil, err
-	}
-	own, err := names.passed(k)
+	parts, own, err := planParts(k, dir, opts)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Root == "" {
-		if opts.Root, err = surroundings(dir); err != nil {
-			return nil, hostErr(err, "driver %s", dir)
+		if opts.Root, err = around(dir, opts.parts()); err != nil {
+			return nil, err
 		}
 	}
 	for _, option := range own {
@@ -91,7 +87,7 @@ func (b *Builder) planExternal(ctx context.Context, k *Kernel, dir string, opts 
 	if err != nil {
 		return nil, err
 	}
-	return &externalBuild{moduleBuild: m, kind: kind}, nil
+	return &externalBuild{moduleBuild: m, parts: parts}, nil
 }
 
 func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
@@ -99,7 +95,7 @@ func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", e.dir, err)
 	}
-	sum := sha256.Sum256([]byte(e.key(content.sum()) + string(e.kind) + externalRecipe))
+	sum := sha256.Sum256([]byte(e.key(content.sum()) + e.kinds() + externalRecipe))
 	key := keySafe("x-"+filepath.Base(e.dir)) + "-" + hex.EncodeToString(sum[:])[:20]
 	if e.log, err = e.b.cache().Path(KindModules, key); err != nil {
 		return nil, err
@@ -111,6 +107,14 @@ func (e *externalBuild) modules(ctx context.Context) ([]Module, error) {
 	}
 	e.b.hold(entry, release)
 	return readModules(entry)
+}
+
+// kinds is how the parts are built, as part of the key.
+func (e *externalBuild) kinds() (all string) {
+	for _, p := range e.parts {
+		all += string(p.kind)
+	}
+	return all
 }
 
 // upward is a path that leads out of the directory.
@@ -170,13 +174,8 @@ func (e *externalBuild) make(ctx context.Context, entry string) error {
 		return hostErr(err, "driver %s", e.dir)
 	}
 	defer log.Close()
-	r := &driverRun{externalBuild: e, log: log, work: filepath.Join(entry, "work")}
-	var files []string
-	if e.kind == kindDKMS {
-		files, err = r.dkms(ctx)
-	} else {
-		files, err = r.plain(ctx)
-	}
+	work := filepath.Join(entry, "work")
+	files, err := e.buildParts(ctx, log, work)
 	if err != nil {
 		return err
 	}
@@ -187,7 +186,7 @@ func (e *externalBuild) make(ctx context.Context, entry string) error {
 	if err := writeJSON(filepath.Join(entry, "modules.json"), built); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(r.work); err != nil {
+	if err := os.RemoveAll(work); err != nil {
 		return hostErr(err, "driver %s", e.dir)
 	}
 	return nil

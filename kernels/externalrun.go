@@ -8,15 +8,21 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 )
 
-// driverRun is one build of a driver in its scratch copy.
+// driverRun is one build of a driver, or of one of its parts, in a scratch copy.
 type driverRun struct {
 	*externalBuild
 	log  *os.File
+	n    int // the part's number
+	kind driverKind
+	dir  string // the part's, absolute: the driver's own where that is one
+	done *partsDone
 	work string // the scratch directory
+	out  string // the directory in it where the part is built, once there is one
 	// from is the copy in it of to, a directory of the user's: what compilers
 	// say of the one is told of the other.
 	from, to string
@@ -35,11 +41,14 @@ func (r *driverRun) plain(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := copyFiles(ctx, r.root, r.work, r.files); err != nil {
-		return nil, err
+	if _, err := os.Stat(r.work); err != nil { // an earlier part's else
+		if err := copyFiles(ctx, r.root, r.work, r.files); err != nil {
+			return nil, err
+		}
 	}
 	r.from, r.to = r.work, r.root
 	dir := filepath.Join(r.work, rel)
+	r.out = dir
 	if r.kind == kindKbuild {
 		files, err := r.kbuild(ctx, dir)
 		if err == nil || !r.worthItsMakefile(dir, err) {
@@ -70,7 +79,7 @@ func (r *driverRun) kbuild(ctx context.Context, dir string) ([]string, error) {
 	// PWD: drivers say -I$(PWD), but a kernel that was built with O= calls make
 	// through a shell in its own directory, which sets the variable anew.
 	args := append(r.chain.makeArgs(r.k.Source, r.k.Build), "M="+dir, "PWD="+dir, "KCFLAGS="+r.cflags())
-	args = append(append(append(args, r.opts.MakeArgs...), r.probing()...), "modules")
+	args = append(append(append(append(args, r.opts.MakeArgs...), r.extraSymbols()...), r.probing()...), "modules")
 	if err := r.run(ctx, dir, nil, args); err != nil {
 		return nil, err
 	}
@@ -124,7 +133,7 @@ func (r *driverRun) variables() []string {
 	} else if r.chain.cross != "" {
 		vars = append(vars, "CROSS_COMPILE="+r.chain.cross)
 	}
-	return vars
+	return append(vars, r.extraSymbols()...)
 }
 
 // run runs one command of the build in a directory of the scratch copy.
@@ -160,6 +169,7 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	if ctx.Err() != nil {
 		return err
 	}
+	said.Elsewhere = r.elsewhere(ctx)
 	return r.explain(said, dir, err)
 }
 
@@ -194,7 +204,11 @@ func (r *driverRun) explain(said *diagnostics, dir string, err error) error {
 	told := said.explain(r.dir, err)
 	text, _ := os.ReadFile(filepath.Join(dir, "Makefile"))
 	var e *Error
-	if len(said.Messages) == 0 && asks.Match(text) && errors.As(told, &e) && e.Cure == "" {
+	if !errors.As(told, &e) || e.Cure != "" {
+		return told
+	}
+	e.Cure = r.cureOrder(&said.CompileError)
+	if len(said.Messages) == 0 && asks.Match(text) {
 		e.Cure = "its Makefile asks, and nobody answers here: let it build without a question"
 	}
 	return told
@@ -208,16 +222,19 @@ func (r *driverRun) logFile() string {
 	return r.moduleBuild.log
 }
 
-// built lists the modules below a directory, each name once: Makefiles like to
-// copy what they built.
+// built lists the modules below a directory that no earlier part made, each name
+// once: Makefiles like to copy what they built.
 func (r *driverRun) built(dir string) ([]string, error) {
 	found, err := findFiles(dir, ".ko")
 	if err != nil {
 		return nil, hostErr(err, "driver %s", r.dir)
 	}
-	if len(found) == 0 {
+	had := func(file string) bool { return slices.Contains(r.done.modules, filepath.Join(dir, file)) }
+	within := func(file string) bool { return strings.HasPrefix(filepath.Join(dir, file), r.out+"/") }
+	if !slices.ContainsFunc(found, func(file string) bool { return !had(file) || within(file) }) {
 		return nil, r.nothing()
 	}
+	found = slices.DeleteFunc(found, had)
 	sort.SliceStable(found, func(i, j int) bool { return strings.Count(found[i], "/") < strings.Count(found[j], "/") })
 	var files []string
 	seen := map[string]bool{}

@@ -76,6 +76,9 @@ func needsOf(failed *CompileError) needs {
 			n.members = append(n.members, m[2]+m[3]+"."+m[1]+m[4])
 		}
 	}
+	n.symbols = slices.DeleteFunc(n.symbols, func(name string) bool {
+		return failed.Elsewhere[name] != "" || failed.Elsewhere[exportedName(name)] != ""
+	})
 	for i, name := range n.symbols {
 		n.symbols[i] = exportedName(name)
 	}

@@ -15,11 +15,12 @@ const growModules = `modules:
 	@if test -n "$(M)"; then \
 		defs=$$(sed -n 's/^\(CONFIG_[A-Z0-9_]*\)=[ym]$$/-D\1=1/p' $(O)/.config); \
 		for c in $$(ls "$(M)"/*.c); do \
-			$(or $(CC),gcc) $$defs -I$(CURDIR)/include $(KCFLAGS) -Werror=implicit-function-declaration $(if $(KBUILD_MODPOST_WARN),-Wno-error=implicit-function-declaration) -c "$$c" -o "$${c%%.c}.ko" || exit 1; \
+			$(or $(CC),gcc) $$defs -D'EXPORT_SYMBOL(x)=' -I$(CURDIR)/include $(KCFLAGS) -Werror=implicit-function-declaration $(if $(KBUILD_MODPOST_WARN),-Wno-error=implicit-function-declaration) -c "$$c" -o "$${c%%.c}.ko" || exit 1; \
 			for u in $$(nm -u "$${c%%.c}.ko" | grep -o 'k_[a-z0-9_]*'); do \
-				echo $$defs | grep -qi "CONFIG_$${u#k_}=1" || { echo "$(if $(KBUILD_MODPOST_WARN),WARNING,ERROR): modpost: \"$$u\" [$${c%%.c}.ko] undefined!"; $(if $(KBUILD_MODPOST_WARN),,bad=1;) }; \
+				echo $$defs | grep -qi "CONFIG_$${u#k_}=1" || grep -qs "	$$u	" /dev/null $(KBUILD_EXTRA_SYMBOLS) || { echo "$(if $(KBUILD_MODPOST_WARN),WARNING,ERROR): modpost: \"$$u\" [$${c%%.c}.ko] undefined!"; $(if $(KBUILD_MODPOST_WARN),,bad=1;) }; \
 			done; \
-		done; test -z "$$bad"; fi
+		done; test -z "$$bad" || exit 1; \
+		sed -n 's/^EXPORT_SYMBOL(\(.*\));.*/0x0\t\1\tm\tEXPORT_SYMBOL\t/p' "$(M)"/*.c > "$(M)/Module.symvers"; fi
 `
 
 // growingKernel is a kernel whose options I2C and NET export k_i2c and k_net.

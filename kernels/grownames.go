@@ -20,15 +20,20 @@ import (
 // kernel tree is built by that kernel's option, and one that encrypts asks the
 // crypto API for algorithms by their names.
 func (g *growth) named(ctx context.Context) (needs, error) {
-	_, options, err := inspect(g.dir)
-	if err != nil {
-		return needs{}, err
+	var all needs
+	for _, part := range g.opts.parts() {
+		dir := filepath.Join(g.dir, part)
+		_, options, err := inspect(dir)
+		if err != nil {
+			return needs{}, err
+		}
+		algorithms, err := namedAlgorithms(ctx, dir)
+		if err != nil {
+			return needs{}, hostErr(err, "driver %s", dir)
+		}
+		all = all.and(needs{ownOptions: options.own, guards: options.guards, algorithms: algorithms})
 	}
-	algorithms, err := namedAlgorithms(ctx, g.dir)
-	if err != nil {
-		return needs{}, hostErr(err, "driver %s", g.dir)
-	}
-	return needs{ownOptions: options.own, guards: options.guards, algorithms: algorithms}, nil
+	return all, nil
 }
 
 var (

@@ -19,6 +19,9 @@ type ModuleOptions struct {
 	// Root is copied in place of the directory, which must lie in it: for a
 	// driver that includes headers from beside its directory.
 	Root string
+	// Parts are directories below the driver's that are built by themselves, in
+	// this order: each is told what those before it export. Empty: the directory.
+	Parts []string
 	// MakeArgs go to make: variables of the driver's Makefile, "CONFIG_FOO=m".
 	MakeArgs []string
 }
@@ -54,8 +57,10 @@ func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts M
 	if err != nil {
 		return nil, err
 	}
-	if !hasMakefile(abs) && !hasDKMSConf(abs) {
-		return nil, usageErr("name the directory of a kernel module", "driver %s: no Kbuild and no Makefile", dir)
+	for _, part := range opts.parts() {
+		if part := filepath.Join(dir, part); !hasMakefile(part) && !hasDKMSConf(part) {
+			return nil, usageErr("name the directory of a kernel module", "driver %s: no Kbuild and no Makefile", part)
+		}
 	}
 	root := abs
 	if opts.Root != "" {
@@ -78,7 +83,7 @@ func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts M
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(files, func(f string) bool { return filepath.Dir(f) == rel && isMakefile(filepath.Base(f)) }) {
+	if slices.ContainsFunc(opts.parts(), func(part string) bool { return !makefileIn(files, filepath.Join(rel, part)) }) {
 		// In a git work tree that ignores the driver: build trees, vendored code.
 		if files, err = walkedFiles(root); err != nil {
 			return nil, fmt.Errorf("driver %s: %w", dir, err)
@@ -93,6 +98,11 @@ var makefiles = []string{"Kbuild", "Makefile"}
 
 func isMakefile(name string) bool { return slices.Contains(makefiles, name) }
 
+// makefileIn tells whether one of the files is a Makefile in a directory.
+func makefileIn(files []string, dir string) bool {
+	return slices.ContainsFunc(files, func(f string) bool { return filepath.Dir(f) == dir && isMakefile(filepath.Base(f)) })
+}
+
 func hasMakefile(dir string) bool {
 	for _, name := range makefiles {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
@@ -106,6 +116,9 @@ func (m *moduleBuild) key(sum string) string {
 	h := sha256.New()
 	// The directory's name stands in the modules' debug information.
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q\n%q\n", moduleRecipe, m.k.Key, sum, m.root, m.dir, m.opts.MakeArgs)
+	if len(m.opts.Parts) > 0 {
+		fmt.Fprintf(h, "%q\n", m.opts.Parts)
+	}
 	if m.chain.version != m.k.Compiler { // a pulled kernel's; else the kernel's key has it
 		fmt.Fprintln(h, m.chain.version)
 	}

@@ -56,7 +56,10 @@ func checkScenario(t *testing.T, s *Scenario) {
 	require.True(t, s.Cycles >= 1 && s.Cycles <= maxCycles, s.Cycles)
 	require.True(t, s.Timeout >= time.Second && s.Timeout <= maxTimeout, s.Timeout)
 	require.Subset(t, []string{"x86_64", "arm64"}, s.Arches)
-	require.False(t, filepath.IsAbs(s.Build) || filepath.IsAbs(s.Baseline))
+	require.False(t, filepath.IsAbs(s.Baseline))
+	for _, dir := range s.Build {
+		require.False(t, filepath.IsAbs(dir) || len(s.Build) > 1 && !filepath.IsLocal(dir), dir)
+	}
 	for _, file := range s.Files {
 		require.True(t, filepath.IsLocal(file), file)
 	}

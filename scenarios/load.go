@@ -41,7 +41,7 @@ func Load(dir string) (*Scenario, error) {
 	name := filepath.Join(dir, FileName)
 	data, err := readBounded(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		s := &Scenario{Build: "."}
+		s := &Scenario{Build: Directories{"."}}
 		s.place(abs)
 		s.fill()
 		return s, nil
@@ -135,13 +135,16 @@ var buildFiles = []string{"Kbuild", "Makefile", "dkms.conf"}
 func (d *document) checkFiles() {
 	s := d.scenario
 	if !d.has("$.build") {
-		if s.Build = ""; hasAny(s.Dir, buildFiles) {
-			s.Build = "."
+		if s.Build = nil; hasAny(s.Dir, buildFiles) {
+			s.Build = Directories{"."}
 		}
-	} else if info, err := os.Stat(filepath.Join(s.Dir, s.Build)); err != nil || !info.IsDir() {
-		d.errorf("$.build", "%q is no directory here; name the one with Kbuild, Makefile or dkms.conf", s.Build)
 	}
-	if s.Build == "" && len(s.Modules) == 0 && s.Exercise == "" {
+	for i, dir := range s.Build {
+		if info, err := os.Stat(filepath.Join(s.Dir, dir)); err != nil || !info.IsDir() {
+			d.errorf(d.buildAt(i), "%q is no directory here; name the one with Kbuild, Makefile or dkms.conf", dir)
+		}
+	}
+	if len(s.Build) == 0 && len(s.Modules) == 0 && s.Exercise == "" {
 		d.errorf("$", "nothing to build, no modules and no exercise; add a Kbuild file, or name modules of the kernel under modules:")
 	}
 	for i, file := range s.Files {

@@ -104,6 +104,11 @@ func TestParseRefuses(t *testing.T) {
 		"no such architecture":  {"arches:\n- x86_64\n- mips\n", 3, "want x86_64 or arm64"},
 		"clock":                 {"clock: fast\n", 1, "want warp or real"},
 		"stack":                 {"stack: maybe\n", 1, "want on or off"},
+		"build, absolute":       {"build: /src\n", 1, "build: \"/src\" is absolute"},
+		"build, no directory":   {"build:\n- a\n- \"\"\n", 3, "build[1]: names no directory"},
+		"build, above":          {"build: [a, ../b]\n", 1, "put this file above all that it builds"},
+		"build, twice":          {"build:\n- a\n- b\n- ./a\n", 4, `build[2]: "./a" is named twice`},
+		"build, not texts":      {"build: {a: b}\n", 1, "build"},
 		"error paths":           {"error_paths: some\n", 1, "want true, false, or words of all, exercise and the number"},
 		"error paths, two":      {"error_paths: 3,4\n", 1, "want true, false, or words of all, exercise and the number"},
 		"error paths, not":      {"error_paths: false,4\n", 1, "want true, false, or words of all, exercise and the number"},
@@ -160,7 +165,7 @@ func TestLoadOfABareDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "driver", s.Name)
 	require.Equal(t, dir, s.Dir)
-	require.Equal(t, ".", s.Build)
+	require.Equal(t, Directories{"."}, s.Build)
 }
 
 func TestLoadFindsOutWhatThereIsToBuild(t *testing.T) {
@@ -176,7 +181,24 @@ func TestLoadFindsOutWhatThereIsToBuild(t *testing.T) {
 	write("Kbuild", "obj-m := x.o\n")
 	s, err = Load(dir)
 	require.NoError(t, err)
-	require.Equal(t, ".", s.Build)
+	require.Equal(t, Directories{"."}, s.Build)
+}
+
+func TestLoadOfSeveralDirectoriesToBuild(t *testing.T) {
+	dir := t.TempDir()
+	for _, part := range []string{"core", "client"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, part), 0o755))
+	}
+	for text, want := range map[string]Directories{
+		"build: [core, client]\n": {"core", "client"}, "build: [core]\n": {"core"}, "build: core\n": {"core"}, "build: ../x/..\n": {"../x/.."},
+	} {
+		s, err := Parse(FileName, []byte(text))
+		require.NoError(t, err)
+		require.Equal(t, want, s.Build, text)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), []byte("build:\n- core\n- clint\n"), 0o644))
+	_, err := Load(dir)
+	require.ErrorContains(t, err, `kmemgate.yml:3: build[1]: "clint" is no directory here`)
 }
 
 func TestLoadRefusesWhatIsNotThere(t *testing.T) {

@@ -16,10 +16,10 @@ type Scenario struct {
 	Kernels []string `yaml:"kernels"` // what --kernel takes; Load's default is DefaultKernel
 	Arches  []string `yaml:"arches"`  // Load's default is the host's
 	Kconfig []string `yaml:"kconfig"` // e.g. CONFIG_VIDEO_DEV=m, on top of the base
-	// Build is the Kbuild or dkms.conf directory, relative to Dir. Empty
-	// means that there is nothing to build: Modules come from the kernel's
-	// own tree.
-	Build string `yaml:"build"`
+	// Build are the Kbuild or dkms.conf directories, relative to Dir, those
+	// first whose symbols others use. Empty means that there is nothing to
+	// build: Modules come from the kernel's own tree.
+	Build Directories `yaml:"build"`
 	// Modules in the order of loading; empty: every .ko built, by dependency.
 	Modules    []Module      `yaml:"modules"`
 	Exercise   string        `yaml:"exercise"`
@@ -47,6 +47,9 @@ type Scenario struct {
 	// KconfigLines are the line numbers of Kconfig's entries in the file.
 	KconfigLines []int `yaml:"-"`
 }
+
+// Directories is a list of them; one alone needs no list in the file.
+type Directories []string
 
 // Expectations is a list of them; one alone needs no list in the file.
 type Expectations []Expectation

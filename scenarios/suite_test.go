@@ -54,6 +54,9 @@ func TestDriversCarryTheirLicence(t *testing.T) {
 	files, err := filepath.Glob("*/*.c")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
+	parts, err := filepath.Glob("*/*/*.c")
+	require.NoError(t, err)
+	files = append(files, parts...)
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		require.NoError(t, err)

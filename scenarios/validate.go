@@ -132,9 +132,7 @@ func (d *document) modules() {
 // guest is given is copied from where the file says, so it must not wander.
 func (d *document) paths() {
 	s := d.scenario
-	if s.Build != "" && filepath.IsAbs(s.Build) {
-		d.errorf("$.build", "%q is absolute; want a path relative to this file", s.Build)
-	}
+	d.buildDirs()
 	for i, f := range s.Files {
 		if f == "" || !filepath.IsLocal(f) {
 			d.errorf(item("$.files", i), "%q leaves this directory; copy the file into it", f)
@@ -143,6 +141,36 @@ func (d *document) paths() {
 	if s.Baseline != "" && filepath.IsAbs(s.Baseline) {
 		d.errorf("$.baseline", "%q is absolute; want a path relative to this file", s.Baseline)
 	}
+}
+
+// buildDirs lets one directory lie anywhere, but has several below this one:
+// they are built in one copy of it.
+func (d *document) buildDirs() {
+	dirs := d.scenario.Build
+	seen := map[string]bool{}
+	for i, dir := range dirs {
+		at := d.buildAt(i)
+		switch clean := filepath.Clean(dir); {
+		case dir == "":
+			d.errorf(at, "names no directory; want one with Kbuild, Makefile or dkms.conf")
+		case filepath.IsAbs(dir):
+			d.errorf(at, "%q is absolute; want a path relative to this file", dir)
+		case len(dirs) > 1 && !filepath.IsLocal(dir):
+			d.errorf(at, "%q leaves this directory; put this file above all that it builds", dir)
+		case seen[clean]:
+			d.errorf(at, "%q is named twice; keep the one that is built first", dir)
+		default:
+			seen[clean] = true
+		}
+	}
+}
+
+// buildAt is where a directory to build stands in the file.
+func (d *document) buildAt(i int) string {
+	if at := item("$.build", i); d.has(at) {
+		return at
+	}
+	return "$.build" // one alone
 }
 
 func (d *document) numbers() {

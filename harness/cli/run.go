@@ -162,7 +162,7 @@ func group(w io.Writer, title string) (end func()) {
 func present(c *cobra.Command, report reports.Report, s *scenarios.Scenario, out, format string) error {
 	opt := renderOptions(c.OutOrStdout(), format)
 	opt.OutDir = out
-	if s.Build != "" {
+	if len(s.Build) > 0 {
 		opt.SourceDir = relativeTo(".", s.Dir)
 	}
 	if err := render.Write(c.OutOrStdout(), report, opt); err != nil {
