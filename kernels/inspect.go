@@ -104,7 +104,26 @@ func inspect(dir string) (kind driverKind, names driverOptions, err error) {
 		}
 		return kindMakefile, names, nil
 	}
+	if below := drivenBelow(dir); below != "" {
+		return "", names, usageErr("name one of its directories, or write build: ["+below+"] into its kmemgate.yml, those first whose symbols others use",
+			"driver %s: no dkms.conf, no Kbuild and no Makefile here, but below", dir)
+	}
 	return "", names, usageErr("name the directory of a kernel module", "driver %s: no dkms.conf, no Kbuild and no Makefile", dir)
+}
+
+// drivenBelow are the directories in one that a driver can be built in. Example: client, core
+func drivenBelow(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "" // the message is of another matter
+	}
+	var names []string
+	for _, e := range entries {
+		if sub := filepath.Join(dir, e.Name()); e.IsDir() && (hasMakefile(sub) || hasDKMSConf(sub)) {
+			names = append(names, e.Name())
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // driverOptions are the options by which a driver that was cut out of a kernel

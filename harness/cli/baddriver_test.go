@@ -61,6 +61,8 @@ var badDrivers = []struct {
 	said   string
 }{
 	{"nothing to build", map[string]string{"README": "x"}, 2, "no dkms.conf, no Kbuild and no Makefile"},
+	{"directories to build below", map[string]string{"a/Kbuild": "obj-m := a.o\n", "b/Makefile": "all:\n", "doc/README": "x"}, 2,
+		"no Makefile here, but below: name one of its directories, or write build: [a, b] into its kmemgate.yml"},
 	{"builds no module", map[string]string{"Makefile": "all:\n"}, 2, "builds no module: its Kbuild or Makefile must set obj-m"},
 	{"dkms.conf exits", map[string]string{"dkms.conf": dkmsConf("exit 0\n"), "good.c": goodModule}, 2, "dkms.conf: exits before its end"},
 	{"dkms.conf loops", map[string]string{"dkms.conf": dkmsConf("while :; do :; done\n"), "good.c": goodModule}, 2, "dkms.conf: did not end within 10s"},
