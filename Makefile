@@ -71,7 +71,7 @@ vm: build ## the VM layer's own tests, on real guests
 drivers: build ## four of Debian's drivers as they are, and with a free taken out, on the kernels they are written for
 	KMEMGATE_PAIRS="$(or $(DRIVER_PAIRS),6.12/x86_64 6.12/arm64 6.1/x86_64 6.1/arm64)" go test -timeout 120m -count=1 -v ./harness -run '^TestDrivers$$'
 
-bisect: build ## a leak planted in the kernel is named among 16 commits: a kernel is built five times, the first from nothing
+bisect: build ## a leak planted in the kernel is named among 16 commits: a kernel is built six times, the first from nothing
 	KMEMGATE_TEST_BISECT_KERNEL=yes go test -timeout 120m -count=1 -v -run '^TestBisectNamesThePlantedCommitOf16OfAKernel$$' ./harness
 
 soak: build ## the wrong and the right driver on both architectures, REPEATS times each, four at a time

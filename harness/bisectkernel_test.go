@@ -67,7 +67,7 @@ func kernelHistory(t *testing.T, source string) (tree string, commits []string) 
 	return r.dir, commits
 }
 
-// It builds a kernel from a source that no cache has, and four more on top: a
+// It builds a kernel from a source that no cache has, and five more on top: a
 // quarter of an hour on two cores, so it runs only where it is asked for.
 func TestBisectNamesThePlantedCommitOf16OfAKernel(t *testing.T) {
 	if os.Getenv("KMEMGATE_TEST_BISECT_KERNEL") == "" {
