@@ -149,7 +149,17 @@ func removeEntry(dir string) error {
 	if err := os.Remove(okFile(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+".tmp"), os.RemoveAll(dir+".log"))
+	// Out of the way first: a QEMU that is started on a template makes the file of
+	// its memory where that is missing, and a directory in which somebody makes
+	// files cannot be removed.
+	away := dir + ".tmp"
+	if err := os.RemoveAll(away); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, away); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(os.RemoveAll(away), os.RemoveAll(dir+".log"))
 }
 
 func manifestBytes(dir string) int64 {
