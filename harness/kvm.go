@@ -68,8 +68,12 @@ func proveKVM(ctx context.Context, f archFacts, program, device string) error {
 	dev.Close()
 	ctx, cancel := context.WithTimeout(ctx, kvmProbeTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-no-user-config", "-nodefaults", "-display", "none", "-S",
+	// This QEMU must not outlive us either; the signal comes from this thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	line := append(plan{qemu: program}.launcher(os.Getpid(), nil), "-no-user-config", "-nodefaults", "-display", "none", "-S",
 		"-machine", f.machine, "-cpu", f.cpu, "-smp", "2", "-accel", "kvm", "-qmp", "stdio")
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	var answer bytes.Buffer
 	said := tail{max: stderrMax}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = strings.NewReader(kvmProbe), &answer, &said, quitTimeout
