@@ -104,54 +104,42 @@ is a run without a verdict (cell-missing).`,
 
 // nightsReports are the reports of a night and, last, one for the expected cells
 // that are not among them, each with the name it goes by. The last one tells its
-// night: in two nights it is two, taken in twice it is one.
+// night: in two nights it is two, taken in twice it is one. All are read before
+// anything is taken in: where one is broken, nothing was added.
 func nightsReports(paths []string, cells []matrixCell, night string) (list []reports.Report, names []string, err error) {
-	if len(cells) > 0 { // one that is lost must not cost the night the others
-		paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return exists(path) && !readable(path) })
+	for _, path := range paths {
+		r, err := reportAt(path)
+		if _, lack := os.Stat(path); err != nil && lack == nil && len(cells) > 0 {
+			continue // a cell that is lost must not cost the night the others
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		list, names = append(list, r), append(names, path)
 	}
-	if list, err = readReports(paths); err != nil {
-		return nil, nil, err
-	}
-	if missing := missingCells(cells, paths); len(missing) > 0 {
+	if missing := missingCells(cells, names); len(missing) > 0 {
 		for i := range missing {
 			missing[i].Detail += " in the night " + night
 		}
 		list = append(list, reports.NewReport(missing))
 	}
-	return list, append(slices.Clone(paths), "--cells"), nil
+	return list, append(names, "--cells"), nil
 }
 
-// readable tells whether a folder or a file holds a report.
-func readable(path string) bool {
-	_, err := readReports([]string{path})
-	return err == nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// readReports reads all before anything is taken in: a broken file is wrong
-// usage, and then nothing was added.
-func readReports(paths []string) ([]reports.Report, error) {
-	var list []reports.Report
-	for _, path := range paths {
-		if st, err := os.Stat(path); err == nil && st.IsDir() {
-			path = filepath.Join(path, "report.json")
-		}
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, harness.Usagef("history add: %w", err)
-		}
-		r, err := reports.ReadJSON(file)
-		file.Close()
-		if err != nil {
-			return nil, harness.Usagef("%s: %w", path, err)
-		}
-		list = append(list, r)
+// reportAt reads a report, or that of a folder. A broken file is wrong usage.
+func reportAt(path string) (r reports.Report, err error) {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		path = filepath.Join(path, "report.json")
 	}
-	return list, nil
+	file, err := os.Open(path)
+	if err != nil {
+		return r, harness.Usagef("history add: %w", err)
+	}
+	defer file.Close()
+	if r, err = reports.ReadJSON(file); err != nil {
+		return r, harness.Usagef("%s: %w", path, err)
+	}
+	return r, nil
 }
 
 // with opens the history, hands it to do and closes it. What only the
