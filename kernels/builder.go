@@ -27,6 +27,9 @@ type Builder struct {
 	Log io.Writer
 	// ReleasesURL is kernel.org's releases.json; empty means the real one.
 	ReleasesURL string
+	// ReleasesKey is the key that signs its sha256sums.asc, armored; empty means
+	// kernel.org's own.
+	ReleasesKey string
 	// ReleasesTimeout is how long kernel.org may take to answer before Debian
 	// is asked; 0 means 10 s.
 	ReleasesTimeout time.Duration

@@ -60,7 +60,7 @@ func bareBuilder(t *testing.T, kernelOrg string) *Builder {
 	t.Helper()
 	t.Setenv("PATH", t.TempDir())
 	b, _ := testBuilder(t)
-	b.ReleasesURL = kernelOrg + "/releases.json"
+	b.ReleasesURL, b.ReleasesKey = kernelOrg+"/releases.json", testKey(t)
 	return b
 }
 

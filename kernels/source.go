@@ -115,6 +115,10 @@ func (b *Builder) resolveVersion(ctx context.Context, name, series string, from 
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("kernel %s: %w", name, ctx.Err())
 		}
+		var tampered *signatureError
+		if errors.As(err, &tampered) { // another provider must not paper over it
+			return nil, &Error{Fault: FaultHost, Err: fmt.Errorf("kernel %s: %w", name, err), Cure: cureSignature}
+		}
 		missed = append(missed, miss{p.name(), err})
 	}
 	return nil, notFound(name, want, missed)

@@ -19,13 +19,17 @@ const releasesURL = "https://www.kernel.org/releases.json"
 type kernelOrg struct {
 	b       *Builder
 	url     string // of releases.json
+	key     string // that signs the sums, armored
 	timeout time.Duration
 }
 
 func (b *Builder) kernelOrg() provider {
-	k := &kernelOrg{b: b, url: b.ReleasesURL, timeout: b.ReleasesTimeout}
+	k := &kernelOrg{b: b, url: b.ReleasesURL, key: b.ReleasesKey, timeout: b.ReleasesTimeout}
 	if k.url == "" {
 		k.url = releasesURL
+	}
+	if k.key == "" {
+		k.key = autosigner
 	}
 	if k.timeout == 0 {
 		k.timeout = 10 * time.Second
@@ -92,7 +96,9 @@ func (l releases) example() string {
 var sumLine = regexp.MustCompile(`(?m)^([0-9a-f]{64})  linux-([0-9.]+)\.tar\.xz\r?$`)
 
 // withSum reads sha256sums.asc, which lies beside the tarballs of one major
-// version and lists them all: also series that releases.json has dropped.
+// version and lists them all: also series that releases.json has dropped. It is
+// signed, so that whoever serves the tarballs (a mirror, a proxy that ends TLS)
+// cannot put another one in their place.
 func (k *kernelOrg) withSum(ctx context.Context, newest, series version, dir string) (*candidate, error) {
 	text, err := k.b.downloader().text(ctx, dir+"sha256sums.asc", 8<<20)
 	var said *statusError
@@ -101,6 +107,9 @@ func (k *kernelOrg) withSum(ctx context.Context, newest, series version, dir str
 	}
 	if err != nil {
 		return nil, err
+	}
+	if text, err = signedText(text, k.key); err != nil {
+		return nil, &signatureError{dir + "sha256sums.asc", err}
 	}
 	sums := parseSums(text)
 	best := newest

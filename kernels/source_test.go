@@ -35,7 +35,7 @@ func fakeKernelOrg(t *testing.T, versions ...string) *httptest.Server {
 	}
 	for folder, text := range sums {
 		mux.HandleFunc(folder+"sha256sums.asc", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n%s-----BEGIN PGP SIGNATURE-----\n", text)
+			fmt.Fprint(w, sign(t, text))
 		})
 	}
 	releases = append(releases, `{"moniker":"mainline","version":"7.4-rc1","source":"https://host/torvalds/t/linux-7.4-rc1.tar.gz"}`)
@@ -50,7 +50,7 @@ func TestKernelOrgNewestOfSeries(t *testing.T) {
 	for name, want := range map[string]string{"6.12": "6.12.9", "6.12.8": "6.12.8", "6.1": "6.1.5", "6": "6.12.9", "6.7": "6.7.9", "7": "7.3.1"} {
 		t.Run(name, func(t *testing.T) {
 			b, log := testBuilder(t)
-			b.ReleasesURL = server.URL + "/releases.json"
+			b.ReleasesURL, b.ReleasesKey = server.URL+"/releases.json", testKey(t)
 			s, err := b.resolve(t.Context(), name)
 			require.NoError(t, err)
 			defer s.release()
@@ -64,7 +64,7 @@ func TestKernelOrgNewestOfSeries(t *testing.T) {
 func TestCachedSeriesNeedsNoNetwork(t *testing.T) {
 	server := fakeKernelOrg(t, "6.12.9")
 	b, log := testBuilder(t)
-	b.ReleasesURL = server.URL + "/releases.json"
+	b.ReleasesURL, b.ReleasesKey = server.URL+"/releases.json", testKey(t)
 	first, err := b.resolve(t.Context(), "6.12")
 	require.NoError(t, err)
 	first.release()
@@ -79,7 +79,7 @@ func TestCachedSeriesNeedsNoNetwork(t *testing.T) {
 func TestDamagedSourceIsFetchedAgain(t *testing.T) {
 	server := fakeKernelOrg(t, "6.12.9")
 	b, log := testBuilder(t)
-	b.ReleasesURL = server.URL + "/releases.json"
+	b.ReleasesURL, b.ReleasesKey = server.URL+"/releases.json", testKey(t)
 	s, err := b.resolve(t.Context(), "6.12")
 	require.NoError(t, err)
 	require.NoError(t, os.Truncate(filepath.Join(s.dir, "b.c"), 1))
