@@ -152,9 +152,7 @@ func TestOrphaned(t *testing.T) {
 	}
 	testMachine(t, "arm64") // skips
 	dir := t.TempDir()
-	child := exec.Command(os.Args[0], "-test.run=^TestOrphaned$")
-	child.Env = append(os.Environ(), root+"="+dir)
-	require.NoError(t, child.Start())
+	child := otherProcess(t, root+"="+dir)
 	require.Eventually(t, func() bool { return len(qemusIn(t, dir)) > 0 }, 30*time.Second, 50*time.Millisecond)
 	require.NoError(t, child.Process.Kill())
 	_ = child.Wait() // "signal: killed"

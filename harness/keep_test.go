@@ -20,7 +20,8 @@ import (
 func otherProcess(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), env...)
+	child.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // a child that is killed removes nothing
+	child.Env = append(child.Env, env...)
 	child.Stdout, child.Stderr = t.Output(), t.Output()
 	require.NoError(t, child.Start())
 	return child

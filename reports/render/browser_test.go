@@ -50,7 +50,8 @@ func chromium(t *testing.T) string {
 // open shows a report in a window of that size.
 func open(t *testing.T, r reports.Report, width, height int64, opt Options) *browser {
 	t.Helper()
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU)
+	temp := chromedp.Env("TMPDIR=" + t.TempDir()) // where it leaves the socket by which a second one would find it
+	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU, temp)
 	file := filepath.Join(t.TempDir(), "report.html")
 	out, err := os.Create(file)
 	require.NoError(t, err)
