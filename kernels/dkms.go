@@ -56,9 +56,44 @@ builtin printf '%s\0' ` + confEnd + `
 builtin exit 0
 `
 
-// readDKMSConf evaluates the dkms.conf of a scratch copy. env has what dkms
-// would set. All its errors are the file's own: wrong usage.
+// asksItsName is a dkms.conf that takes its package's name and version, which it
+// is about to set, from dkms, which was told them on its command line.
+//
+// Example: PSRC="$dkms_tree/$module/$module_version/build"
+var asksItsName = regexp.MustCompile(`\$\{?module(_version)?\b`)
+
+// readDKMSConf evaluates the dkms.conf of a scratch copy: again with its name and
+// version, where it asks for them. env has what dkms would set. All its errors
+// are the file's own: wrong usage.
 func readDKMSConf(ctx context.Context, dir string, env []string, limit time.Duration) (*dkmsConf, error) {
+	text, err := fillVersion(filepath.Join(dir, "dkms.conf"))
+	if err != nil {
+		return nil, hostErr(err, "dkms.conf")
+	}
+	conf, err := evalDKMSConf(ctx, dir, env, limit)
+	if err != nil || !asksItsName.Match(text) {
+		return conf, err
+	}
+	return evalDKMSConf(ctx, dir, append(slices.Clone(env), "module="+conf.vars["PACKAGE_NAME"], "module_version="+conf.vars["PACKAGE_VERSION"]), limit)
+}
+
+// placeholder is a version that a package's release puts in: a work tree has it as
+// it was written, and it may not be part of a path.
+//
+// Example: PACKAGE_VERSION="#MODULE_VERSION#"
+var placeholder = regexp.MustCompile(`(?m)^(\s*PACKAGE_VERSION=["']?)(?:#[A-Z_]+#|@[A-Z_]+@)`)
+
+// fillVersion puts a version there, and returns the text.
+func fillVersion(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil || !placeholder.Match(text) {
+		return text, err
+	}
+	text = placeholder.ReplaceAll(text, []byte("${1}0"))
+	return text, os.WriteFile(file, text, 0o644)
+}
+
+func evalDKMSConf(ctx context.Context, dir string, env []string, limit time.Duration) (*dkmsConf, error) {
 	if limit == 0 {
 		limit = dkmsConfLimit
 	}
@@ -172,7 +207,14 @@ func (r *driverRun) dkms(ctx context.Context) ([]string, error) {
 	if err := copyFiles(ctx, r.root, source, r.files); err != nil {
 		return nil, err
 	}
-	conf, err := readDKMSConf(ctx, filepath.Join(source, rel), r.dkmsEnv(), r.confLimit)
+	if err := r.retargetFile(filepath.Join(source, rel, "dkms.conf")); err != nil {
+		return nil, hostErr(err, "driver %s", r.dir)
+	}
+	machine, err := r.machineEnv()
+	if err != nil {
+		return nil, err
+	}
+	conf, err := readDKMSConf(ctx, filepath.Join(source, rel), append(r.dkmsEnv(), machine...), r.confLimit)
 	if err != nil {
 		return nil, r.inConf(err)
 	}

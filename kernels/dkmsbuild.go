@@ -105,6 +105,9 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 			return nil, err
 		}
 	}
+	if err := r.retarget(build); err != nil {
+		return nil, err
+	}
 	env := append(append(r.dkmsEnv(), r.variables()...), "KERNELRELEASE="+r.k.Release)
 	if script := conf.vars["PRE_BUILD"]; script != "" {
 		if err := r.preBuild(ctx, build, script, env); err != nil {
@@ -115,6 +118,7 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 	if err != nil {
 		return nil, r.inConf(err)
 	}
+	command = r.retargetCommand(command)
 	// The defaults of dkms(8): its MAKE, with KERNELRELEASE where it is a plain make.
 	if command == "" {
 		command = "make -C " + Quote([]string{r.k.Build}) + " M=" + Quote([]string{build})
@@ -123,6 +127,8 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 		args := append([]string{"make", fmt.Sprintf("-j%d", runtime.NumCPU()), "KERNELRELEASE=" + r.k.Release}, r.variables()...)
 		if strings.Contains(rest, "-C "+r.k.Build) {
 			args = append(args, "PWD="+build) // as kbuild does it here
+		} else {
+			args = append(args, r.kernelDirs()...) // its own Makefile: what rest says of them comes later, and wins
 		}
 		args = append(args, r.probing()...)
 		command = Quote(args) + " " + rest

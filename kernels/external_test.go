@@ -78,6 +78,8 @@ func TestExternal(t *testing.T) {
 		"does not compile":   {files: map[string]string{"Makefile": "obj-m += m.o\n", "m.c": "int f(void) { return g(); }\n"}, err: "m.c:1:22: error: implicit declaration"},
 		"asks":               {files: map[string]string{"Makefile": "all:\n\t@read -r answer && test $$answer = y\n"}, err: "its Makefile asks, and nobody answers here"},
 		"builds nothing":     {files: map[string]string{"Makefile": "all:\n"}, err: "builds no module"},
+		"/lib/modules":       {files: map[string]string{"Makefile": "all:\n\tcp m.txt m.c\n\tmake -C /lib/modules/$(shell uname -r)/build M=$(CURDIR) modules\n", "m.txt": m}, want: "m"},
+		"uname -r":           {files: map[string]string{"Makefile": "V := $(shell uname -r)\nall:\n\ttest $(V) = 6.12.7 && test -n \"$$(uname -m)\"\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
 		"nothing there":      {files: map[string]string{"README": ""}, err: "no dkms.conf, no Kbuild and no Makefile"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,6 +191,16 @@ func TestSurroundings(t *testing.T) {
 	require.Equal(t, filepath.Dir(dir), root, "never out of the driver's git tree")
 }
 
+// A link to what another package brings is a link to nowhere here.
+func TestExternalWithALinkToNowhere(t *testing.T) {
+	b, k := moduleKernel(t)
+	dir := driver(t, map[string]string{"Makefile": "obj-m += m.o\n", "m.c": fakeModule("m", "6.12.7", "")})
+	require.NoError(t, os.Symlink("../../share/doc/m/README.gz", filepath.Join(dir, "README.gz")))
+	modules, err := b.External(t.Context(), k, dir, ModuleOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "m", names(modules))
+}
+
 func conf(name, more string) string {
 	return "PACKAGE_NAME=\"" + name + "\"\nPACKAGE_VERSION=\"1.0\"\n" + more + "\n"
 }
@@ -229,7 +241,19 @@ MAKE_MATCH[2]="^5\."`), "Makefile": "new:\n\t@test '$(KERNELRELEASE)' = 6.12.7\n
 		"path as name":      {files: map[string]string{"dkms.conf": conf("../../x", "")}, err: `dkms.conf: PACKAGE_NAME is "../../x"`},
 		"leads out":         {files: map[string]string{"dkms.conf": conf("m", "BUILT_MODULE_NAME[0]=m\nBUILT_MODULE_LOCATION[0]=../../.."), "m.c": m}, err: "leads out of the build directory"},
 		"broken promise":    {files: map[string]string{"dkms.conf": conf("pkg", "BUILT_MODULE_NAME[0]=other"), "m.c": m}, err: "dkms.conf promises other.ko, but the build did not make it (but m.ko)"},
-		"bad pattern":       {files: map[string]string{"dkms.conf": conf("m", `BUILD_EXCLUSIVE_KERNEL="("`)}, err: "dkms.conf: BUILD_EXCLUSIVE_KERNEL"},
+		"own Makefile": {files: map[string]string{"dkms.conf": conf("m", `MAKE="make KVERSION=$kernelver"`),
+			"Makefile": "TREES := /lib/modules\nKDIR := $(TREES)/$(KVERSION)/build\nall:\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
+		"own word wins": {files: map[string]string{"dkms.conf": conf("m", `MAKE="make KDIR=$kernel_source_dir/. KERNELDIR=else"`),
+			"Makefile": "all:\n\ttest $(KERNELDIR) = else\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
+		"/lib/modules": {files: map[string]string{"dkms.conf": conf("m", "test -d /lib/modules/$kernelver/build || exit 1\nMAKE=\"make -C /lib/modules/${kernelver}/build M=$dkms_tree/m/1.0/build\""), "m.c": m}, want: "m"},
+		"/lib/modules in a Makefile that is patched": {files: map[string]string{"dkms.conf": conf("m", "MAKE=\"make 'KVER=$kernelver'\"\nPATCH[0]=x.patch"),
+			"Makefile": "# old\nall:\n\tmake -C /lib/modules/$(KVER)/build M=$(CURDIR)\n", "m.c": m,
+			"patches/x.patch": "--- a/Makefile\n+++ b/Makefile\n@@ -1,3 +1,3 @@\n-# old\n+# new\n all:\n \tmake -C /lib/modules/$(KVER)/build M=$(CURDIR)\n"}, want: "m"},
+		"asks for its name": {files: map[string]string{"dkms.conf": conf("m", `MAKE="make -C $kernel_source_dir M=$dkms_tree/$module/${module_version}/build"`), "m.c": m}, want: "m"},
+		"version to be put in": {files: map[string]string{"dkms.conf": `PACKAGE_NAME=m
+PACKAGE_VERSION="#MODULE_VERSION#"
+MAKE="make -C $kernel_source_dir M=$dkms_tree/m/$PACKAGE_VERSION/build"`, "m.c": m}, want: "m"},
+		"bad pattern": {files: map[string]string{"dkms.conf": conf("m", `BUILD_EXCLUSIVE_KERNEL="("`)}, err: "dkms.conf: BUILD_EXCLUSIVE_KERNEL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, k := moduleKernel(t)

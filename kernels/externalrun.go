@@ -88,15 +88,24 @@ func (r *driverRun) kbuild(ctx context.Context, dir string) ([]string, error) {
 
 // makefile runs the default target of the driver's own Makefile.
 func (r *driverRun) makefile(ctx context.Context, dir string) ([]string, error) {
-	args := []string{"make", fmt.Sprintf("-j%d", runtime.NumCPU())}
-	for _, name := range kernelDirNames {
-		args = append(args, name+"="+r.k.Build)
+	if err := r.retarget(dir); err != nil {
+		return nil, err
 	}
+	args := append([]string{"make", fmt.Sprintf("-j%d", runtime.NumCPU())}, r.kernelDirs()...)
 	args = append(append(append(args, r.variables()...), r.opts.MakeArgs...), r.probing()...)
 	if err := r.run(ctx, dir, r.variables(), args); err != nil {
 		return nil, err
 	}
 	return r.built(r.work)
+}
+
+// kernelDirs tells a Makefile the kernel's tree.
+func (r *driverRun) kernelDirs() []string {
+	all := make([]string, len(kernelDirNames))
+	for i, name := range kernelDirNames {
+		all[i] = name + "=" + r.k.Build
+	}
+	return all
 }
 
 // cflags gives the modules DWARF that names the files of the user's own directory.
@@ -154,9 +163,13 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 		}
 		said.line(relativeTo(r.work, relativeTo(dir, relativeTo(r.k.Source, text))))
 	}
-	c := &Command{Args: args, Dir: dir, Env: append([]string{"PWD=" + dir}, env...), Log: r.log, LogFile: r.logFile(), Line: line}
+	machine, err := r.machineEnv()
+	if err != nil {
+		return err
+	}
+	c := &Command{Args: args, Dir: dir, Env: slices.Concat([]string{"PWD=" + dir}, env, machine), Log: r.log, LogFile: r.logFile(), Line: line}
 	fmt.Fprintf(r.log, "+ cd %s && %s\n", Quote([]string{dir}), Quote(args))
-	err := c.Run(ctx)
+	err = c.Run(ctx)
 	if err == nil && r.probe && len(said.Messages) > 0 {
 		err = errors.New("it warned")
 	}

@@ -54,6 +54,9 @@ var (
 	macroUndefined = regexp.MustCompile(`type defaults to [‘'"]int[’'"] in declaration of [‘'"]([A-Za-z0-9_]+)`)
 	// Example: foo.c:9:7: error: 'CAP_FOO' undeclared (first use in this function)
 	undeclared = regexp.MustCompile(`[‘'"]([A-Za-z0-9_]+)[’'"] undeclared|use of undeclared identifier [‘'"]([A-Za-z0-9_]+)`)
+	// Example: foo.c:8:9: error: invalid use of undefined type 'struct nf_sockopt_ops'
+	// Example: foo.c:8:9: error: invalid application of 'sizeof' to incomplete type 'struct nf_sockopt_ops'
+	undefinedType = regexp.MustCompile(`(?:undefined|incomplete) type [‘'"]struct ([A-Za-z0-9_]+)`)
 	// Example: foo.c:7:9: error: 'struct net_device' has no member named 'dcbnl_ops'
 	noMember = regexp.MustCompile(`no member named [‘'"]([A-Za-z0-9_]+)[’'"] in [‘'"]struct ([A-Za-z0-9_]+)|[‘'"]struct ([A-Za-z0-9_]+)[’'"] has no member named [‘'"]([A-Za-z0-9_]+)`)
 )
@@ -71,6 +74,9 @@ func needsOf(failed *CompileError) needs {
 		}
 		if m := undeclared.FindStringSubmatch(text); m != nil {
 			n.symbols = append(n.symbols, m[1]+m[2])
+		}
+		if m := undefinedType.FindStringSubmatch(text); m != nil {
+			n.symbols = append(n.symbols, m[1])
 		}
 		if m := noMember.FindStringSubmatch(text); m != nil {
 			n.members = append(n.members, m[2]+m[3]+"."+m[1]+m[4])

@@ -95,6 +95,11 @@ struct net_device {
 	const struct dcb_ops *dcb_ops;
 #endif
 };
+#ifdef CONFIG_I2C
+struct i2c_ops {
+	int pf;
+};
+#endif
 #endif
 `,
 }
@@ -186,6 +191,12 @@ func TestFindMembersAndOptions(t *testing.T) {
 	require.NoError(t, err)
 	checkFound(t, "!net_device.flags is in include/linux/i2c.h whatever the options", added, unresolved)
 
+	for _, n := range []needs{{members: []string{"i2c_ops.pf"}}, {symbols: []string{"i2c_ops"}}} {
+		added, unresolved, err = newFinder(t, "").find(n)
+		require.NoError(t, err)
+		checkFound(t, "CONFIG_I2C=y | "+append(n.members, n.symbols...)[0]+" is guarded in include/linux/i2c.h", added, unresolved)
+	}
+
 	added, unresolved, err = newFinder(t, "").find(needs{options: []string{"DCB", "GONE"}})
 	require.NoError(t, err)
 	require.Equal(t, []Addition{{Options: []string{"CONFIG_NET=y", "CONFIG_DCB=y"}, Why: "the driver names CONFIG_DCB"}}, added)
@@ -231,6 +242,8 @@ func TestNeedsOf(t *testing.T) {
 		"/scratch/foo.c:30:1: error: type defaults to ‘int’ in declaration of ‘module_i2c_driver’ [-Werror=implicit-int]",
 		"/scratch/foo.c:31:1: error: 'CAP_FOO' undeclared (first use in this function)",
 		"/scratch/foo.c:32:1: error: 'struct net_device' has no member named 'dcb_ops'",
+		"/scratch/foo.c:33:1: error: invalid use of undefined type ‘struct nf_ops’",
+		"/scratch/foo.c:34:1: error: invalid application of 'sizeof' to incomplete type 'struct nf_hook'",
 		"/scratch/foo.c:32:1: error: no member named 'qdisc' in 'struct Qdisc_ops'",
 		`ERROR: modpost: "crypto_alloc_ahash" [/scratch/foo.ko] undefined!`,
 		`ERROR: modpost: "__tracepoint_sched_out" [/scratch/foo.ko] undefined!`,
@@ -240,7 +253,7 @@ func TestNeedsOf(t *testing.T) {
 		said.line(line)
 	}
 	require.Equal(t, needs{
-		symbols: []string{"CAP_FOO", "clang_says", "crypto_alloc_ahash", "i2c_add", "module_i2c_driver", "sched_out"},
+		symbols: []string{"CAP_FOO", "clang_says", "crypto_alloc_ahash", "i2c_add", "module_i2c_driver", "nf_hook", "nf_ops", "sched_out"},
 		members: []string{"Qdisc_ops.qdisc", "net_device.dcb_ops"},
 	}, needsOf(&said.CompileError))
 

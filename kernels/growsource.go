@@ -124,7 +124,10 @@ func memberGuards(text []byte, structure, member string) (guards []string, found
 	}
 	body, _, _ := bytes.Cut(text[start+1:], []byte("\n}"))
 	word := regexp.MustCompile(`\b` + regexp.QuoteMeta(member) + `\b\s*[;\[,:)]`)
-	var stack guardStack
+	var stack guardStack // the structure itself may stand under one
+	for line := range bytes.Lines(text[:start+1]) {
+		stack.line(line)
+	}
 	for line := range bytes.Lines(body) {
 		if !stack.line(line) && word.Match(line) {
 			return stack.options(), true

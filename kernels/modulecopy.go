@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -53,7 +54,10 @@ func copyFile(from, to, root string) (int64, error) {
 		if err == nil && !filepath.IsAbs(target) && filepath.IsLocal(rel) {
 			return 0, os.Symlink(target, to)
 		}
-		if info, err = os.Stat(from); err != nil {
+		if info, err = os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			return 0, os.Symlink(target, to) // it leads nowhere here either: a README of another package
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
