@@ -240,3 +240,27 @@ func TestWalkExercise(t *testing.T) {
 	assert.Equal(t, []int{2, 2}, []int{run.Walk.Allocations, run.Walk.Failed})
 	assert.Equal(t, "exercise", run.Walk.Findings[0].Of)
 }
+
+// TestWalkTwoModules walks the load of each module of a driver of two. What the
+// client loses, another module allocated for it.
+func TestWalkTwoModules(t *testing.T) {
+	t.Parallel()
+	run := walked(t, "two", "true")
+	assert.Equal(t, reports.Leaks, run.Verdict, run.Detail)
+	assert.Equal(t, []string{"leak 2 two_client.c:21 ENOMEM"}, found(run))
+	require.Len(t, run.Leaks, 1)
+	assert.Equal(t, "two_open core/two_core.c:17", fmt.Sprintf("%s %s:%d", run.Leaks[0].Function, run.Leaks[0].File, run.Leaks[0].Line))
+	assert.Equal(t, []int{4, 4}, []int{run.Walk.Allocations, run.Walk.Failed}, "two of each")
+	assert.Equal(t, "the load of two_client", run.Walk.Findings[0].Of)
+}
+
+// TestWalkStuck: a module that cannot be unloaded since an allocation failed is a
+// finding, and the walk goes on behind it.
+func TestWalkStuck(t *testing.T) {
+	t.Parallel()
+	run := walked(t, "stuck", "true")
+	assert.Equal(t, reports.Leaks, run.Verdict, run.Detail)
+	assert.Equal(t, []string{"stuck 1 stuck.c:15 loaded all the same"}, found(run))
+	assert.Contains(t, run.Walk.Findings[0].Text, "its reference count is 1")
+	assert.Equal(t, []int{2, 2}, []int{run.Walk.Allocations, run.Walk.Failed})
+}

@@ -2,8 +2,10 @@ package harness
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 	"github.com/kmemgate/kmemgate/reports"
@@ -35,6 +37,9 @@ func splitSteps(c *reports.Capture, asked reports.WalkData) {
 		}
 		step.N, step.Dmesg = m.n, m.log
 		step.Died = diedOf(c.Reason, m, told, i == len(marked)-1)
+		if step.Died == reports.ReasonStuck {
+			step.Why = strings.TrimPrefix(c.Detail, fmt.Sprintf("walk step %d: ", m.n))
+		}
 		if step.Died != "" {
 			step.Injected = true
 			c.Reason, c.Detail = "", "" // the step's finding says it

@@ -164,6 +164,8 @@ type WalkStep struct {
 	Stays bool `json:"stays,omitempty"`
 	// Died is "oops", "panic", "hang" or "stuck" (the module cannot be unloaded
 	// any more) where the guest cannot do another step.
-	Died  string `json:"died,omitempty"`
+	Died string `json:"died,omitempty"`
+	// Why says what holds a module that is stuck.
+	Why   string `json:"why,omitempty"`
 	Dmesg string `json:"dmesg,omitempty"` // what the kernel said of this step
 }

@@ -175,7 +175,7 @@ func (s WalkStep) outcome() (kind, text string) {
 				return s.Died, trouble[reason]
 			}
 		}
-		return s.Died, ""
+		return s.Died, s.Why
 	}
 	for _, reason := range []string{ReasonPanic, ReasonOops, ReasonWarn} {
 		if trouble[reason] != "" {
