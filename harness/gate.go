@@ -290,7 +290,7 @@ func (g *Gate) judge(ctx context.Context, c cell) (reports.Run, error) {
 		if err != nil {
 			return run, err
 		}
-		run = reports.MergeWalk(run, pieces)
+		run = reports.MergeWalk(run, pieces, c.known)
 	}
 	g.status("%s %s %s: %s, %.1f s", run.Kernel, run.Arch, run.Scenario, run.Verdict, time.Since(start).Seconds())
 	return run, nil

@@ -75,7 +75,7 @@ func (k *sweptKernel) walkOne(ctx context.Context, start startFunc, t turn, run 
 	if ctx.Err() != nil {
 		return run, ctx.Err()
 	}
-	run = reports.MergeWalk(run, pieces)
+	run = reports.MergeWalk(run, pieces, k.Gate.Baseline)
 	if run.Walk != nil && len(run.Walk.Findings) == 0 && run.Verdict != reports.None {
 		if err := os.RemoveAll(dir); err != nil { // nothing that anybody would read
 			return run, hostError("", "sweep: %w", err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 )
 
@@ -189,6 +190,18 @@ func (b *Baseline) apply(leaks []Leak) {
 			l.Note = joinNotes(l.Note, fmt.Sprintf("%d of %d objects are in the baseline, the rest is new", covered, l.Count))
 		}
 	}
+}
+
+// partlyKnown is what apply notes of a leak that the baseline has a part of.
+var partlyKnown = regexp.MustCompile(`(; )?\d+ of \d+ objects are in the baseline, the rest is new$`)
+
+// forget undoes apply.
+func forget(l Leak) Leak {
+	if l.Status == Known {
+		l.Status, l.Note = New, ""
+	}
+	l.Note = partlyKnown.ReplaceAllString(l.Note, "")
+	return l
 }
 
 // counts are how many orphans of each site are known. No baseline knows none.

@@ -136,6 +136,22 @@ func (j *judge) sites(members []*orphan, signature string) []Site {
 		}
 		count[s] += 1 + o.rec.More
 	}
+	return sitesOf(count)
+}
+
+// addSites adds the counts of sites that are the same.
+func addSites(have, more []Site) []Site {
+	count := map[Site]int{}
+	for _, s := range slices.Concat(have, more) {
+		n := s.Count
+		s.Count = 0
+		count[s] += n
+	}
+	return sitesOf(count)
+}
+
+// sitesOf puts each site's count into it, in the order of files and lines.
+func sitesOf(count map[Site]int) []Site {
 	sites := make([]Site, 0, len(count))
 	for s, n := range count {
 		s.Count = n

@@ -10,10 +10,12 @@ import (
 // A finding fails the run, whatever else a piece came to; a piece without a
 // verdict and without a finding takes the run's verdict away: what was not
 // walked did not pass. What the run leaks without a failing allocation is no
-// finding of the walk: each load of it leaks that.
-func MergeWalk(run Run, pieces []Run) Run {
+// finding of the walk: each load of it leaks that. What is known is known of all
+// pieces together.
+func MergeWalk(run Run, pieces []Run, known *Baseline) Run {
 	plain := signatures(run.Leaks)
-	run.Leaks = slices.Clone(run.Leaks)
+	leaks := walkedLeaks(pieces, plain, known)
+	run.Leaks = slices.Concat(run.Leaks, leaks)
 	run.Warnings = slices.Clone(run.Warnings)
 	total := &WalkResult{Findings: []Finding{}}
 	parts := partsOf(pieces)
@@ -25,20 +27,14 @@ func MergeWalk(run Run, pieces []Run) Run {
 		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.N, b.N))
 	})
 	run.Walk = total
-	leaked := false
 	for _, p := range pieces {
-		for _, l := range p.Leaks {
-			if !plain[l.Signature] {
-				run.Leaks = addLeak(run.Leaks, l)
-				leaked = leaked || l.Status == New
-			}
-		}
 		run.Warnings = addNew(run.Warnings, p.Warnings)
 		run.UsedSuppressions = addNew(run.UsedSuppressions, p.UsedSuppressions)
 	}
 	run.UnusedSuppressions = slices.DeleteFunc(slices.Clone(run.UnusedSuppressions), func(s string) bool {
 		return slices.Contains(run.UsedSuppressions, s)
 	})
+	leaked := slices.ContainsFunc(leaks, func(l Leak) bool { return l.Status == New })
 	reason, detail := incomplete(total, pieces)
 	switch {
 	case len(total.Findings) > 0 || leaked || run.Verdict == Leaks:
@@ -49,6 +45,22 @@ func MergeWalk(run Run, pieces []Run) Run {
 		run.Verdict, run.Reason, run.Detail = None, reason, "while its error paths were walked: "+detail
 	}
 	return run
+}
+
+// walkedLeaks are those of all pieces, but for what leaks without a failing
+// allocation. Each piece was judged by the whole baseline, so they are held
+// against it once more, together.
+func walkedLeaks(pieces []Run, plain map[string]bool, known *Baseline) []Leak {
+	var leaks []Leak
+	for _, p := range pieces {
+		for _, l := range p.Leaks {
+			if !plain[l.Signature] {
+				leaks = addLeak(leaks, forget(l))
+			}
+		}
+	}
+	known.apply(leaks)
+	return leaks
 }
 
 // signatures are those of leaks that were there, whatever they mean.
@@ -115,7 +127,7 @@ func incomplete(w *WalkResult, pieces []Run) (reason, detail string) {
 }
 
 // addLeak adds a leak of a walk to those of its signature and status: their
-// counts, and the failed allocations that led to it.
+// counts, in all and at each site, and the failed allocations that led to it.
 func addLeak(leaks []Leak, l Leak) []Leak {
 	i := slices.IndexFunc(leaks, func(have Leak) bool {
 		return have.Signature == l.Signature && have.Status == l.Status
@@ -127,7 +139,9 @@ func addLeak(leaks []Leak, l Leak) []Leak {
 	have.Count += l.Count
 	have.Bytes += l.Bytes
 	have.Children += l.Children
-	have.Records = append(slices.Clone(have.Records), l.Records...)
+	have.Sites = addSites(have.Sites, l.Sites)
+	have.Records = slices.Concat(have.Records, l.Records)
+	have.Records = have.Records[:min(len(have.Records), MaxRecords)]
 	have.Walk = append(slices.Clone(have.Walk), l.Walk...)
 	slices.Sort(have.Walk)
 	have.Walk = slices.Compact(have.Walk)

@@ -111,7 +111,7 @@ func (v *view) pageLeak(n int, g group) pageLeak {
 		N: n, Fails: g.fails, Status: class(string(g.Status)), Title: g.Title, Much: amount(g.Leak), Note: g.Note,
 		At:    place(v.opt.sourcePath(g.File, g.Module), g.Line),
 		Seen:  join(", ", g.scenario, "on "+g.where(12), walkNote(g.Walk)) + ".",
-		Sites: v.siteWords(g.Leak),
+		Sites: v.sites(g.Leak),
 	}
 	for _, run := range g.runs {
 		i := v.runIndex(run)
@@ -147,14 +147,14 @@ func (v *view) runIndex(run *reports.Run) int {
 	return -1
 }
 
-func (v *view) siteWords(l reports.Leak) []string {
+func (v *view) sites(l reports.Leak) []string {
 	if len(l.Sites) < 2 {
 		return nil
 	}
 	var words []string
 	for _, s := range l.Sites {
 		at := place(v.opt.sourcePath(s.File, l.Module), s.Line)
-		words = append(words, fmt.Sprintf("%s of %s at %s", plural(s.Count, "object"), size(s.Size), join("  ", at, s.Text)))
+		words = append(words, siteWords(s, at))
 	}
 	return words
 }

@@ -97,8 +97,21 @@ func (t *textWriter) otherSites(l reports.Leak) {
 			return
 		}
 		at := place(t.opt.sourcePath(s.File, l.Module), s.Line)
-		t.linef("  %s of %s at %s", plural(s.Count, "object"), size(s.Size), join("  ", t.paint.cyan(at), s.Text))
+		if at != "" {
+			at = t.paint.cyan(at)
+		}
+		t.linef("  %s", siteWords(s, at))
 	}
+}
+
+// siteWords is what was allocated at a line, or somewhere in the kernel, whose
+// lines are not always known.
+func siteWords(s reports.Site, at string) string {
+	words := fmt.Sprintf("%s of %s", plural(s.Count, "object"), size(s.Size))
+	if where := join("  ", at, s.Text); where != "" {
+		words += " at " + where
+	}
+	return words
 }
 
 // backtrace shows the frames in modules first, with the kernel's in a line each
