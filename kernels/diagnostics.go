@@ -23,8 +23,11 @@ type CompileError struct {
 	// Elsewhere are symbols that other parts of the driver export, and which
 	// part: nothing that the kernel lacks.
 	Elsewhere map[string]string
-	Log       string // all that make printed
-	Err       error
+	// Beside are missing symbols that a directory of the driver's exports which is
+	// not built, and which: where the kernel has them not, that one is meant.
+	Beside map[string]string
+	Log    string // all that make printed
+	Err    error
 }
 
 // Error is the first message and how many more there are.

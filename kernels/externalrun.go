@@ -182,7 +182,7 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	if ctx.Err() != nil {
 		return err
 	}
-	said.Elsewhere = r.elsewhere(ctx)
+	said.Elsewhere, said.Beside = r.elsewhere(ctx), r.beside(&said.CompileError)
 	return r.explain(said, dir, err)
 }
 

@@ -256,6 +256,14 @@ func explainUnresolved(failed error, unresolved []string) error {
 		unresolved = append(unresolved[:most:most], "…")
 	}
 	told := *e
+	var c *CompileError
+	if errors.As(failed, &c) {
+		if name, dir := c.besides(unresolved); dir != "" {
+			told.Err = fmt.Errorf("%w (%s exports %s, and is not built)", e.Err, dir, name)
+			told.Cure = cureBeside(dir)
+			return &told
+		}
+	}
 	told.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(unresolved, "; "))
 	if hopeless(unresolved) {
 		told.Cure = cureOtherKernel

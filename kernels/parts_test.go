@@ -180,3 +180,31 @@ func TestSymversNames(t *testing.T) {
 	text := "0x00000000\tcore_helper\tcore/core\tEXPORT_SYMBOL_GPL\t\n0xdeadbeef\tother\tcore/core\tEXPORT_SYMBOL\tCORE\nno symbol\n"
 	require.Equal(t, []string{"core_helper", "other"}, symversNames(text))
 }
+
+// What a directory exports that is not built is told in terms of the directory:
+// no kernel has it.
+func TestPartThatIsNotBuilt(t *testing.T) {
+	needTools(t)
+	b, log := testBuilder(t)
+	k := base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)})
+	for _, header := range []string{"int k_core(void);\n", "\n"} { // modpost misses it, or the compiler does
+		root := driver(t, twoParts(map[string]string{"core/core.h": header, "tools/Kbuild": "obj-m := tools.o\n", "tools/tools.c": fakeModule("tools", "6.12.7", "")}))
+		for _, c := range []struct {
+			dir   string
+			parts []string
+			said  string
+			cure  string
+		}{
+			{root, []string{"tools", "client"}, "(core exports k_core, and is not built)", "name core in build: of kmemgate.yml, before what uses it"},
+			{filepath.Join(root, "client"), nil, "(../core exports k_core, and is not built)",
+				"run the directory that holds both, with build: in its kmemgate.yml: core before what uses it"},
+		} {
+			_, err := b.Driver(t.Context(), k, c.dir, ModuleOptions{Parts: c.parts})
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.ErrorContains(t, err, c.said)
+			require.Equal(t, c.cure, e.Cure)
+		}
+	}
+	require.Equal(t, 1, strings.Count(log.String(), ": building with"), "no kernel is built in vain")
+}

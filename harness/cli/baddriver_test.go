@@ -81,6 +81,12 @@ var badDrivers = []struct {
 		"client/Kbuild": "obj-m := client.o\n", "client/client.c": strings.Replace(goodModule, "return 0;", "extern int k_core(void); return k_core();", 1),
 		scenarios.FileName: "build: [client, core]\n",
 	}, 3, "core exports k_core: name it before client in build: of kmemgate.yml"},
+	{"a part that is not built", map[string]string{
+		"core/Kbuild": "obj-m := core.o\n", "core/core.h": "int k_core(void);\n",
+		"core/core.c":   goodModule + "#include \"core.h\"\nint k_core(void) { return 0; }\nEXPORT_SYMBOL_GPL(k_core);\n",
+		"client/Kbuild": "obj-m := client.o\n", "client/client.c": "#include \"../core/core.h\"\n" + strings.Replace(goodModule, "return 0;", "return k_core();", 1),
+		scenarios.FileName: "build: client\n",
+	}, 3, "(../core exports k_core, and is not built): run the directory that holds both, with build: in its kmemgate.yml: core before what uses it"},
 	{"named like the kernel's own", map[string]string{"Makefile": "obj-m := crc32.o\n", "crc32.c": goodModule}, 3, "module crc32 has the name of one that is built into kernel"},
 	{"mount left behind", map[string]string{"Makefile": "obj-m := busy.o\n", "busy.c": busyModule, scenarios.FileName: "exercise: mkdir /mnt && mount -t busy none /mnt\n"}, 3, "its reference count is 1; what may hold it: none mounted on /mnt (busy)"},
 	{"script that never ends", map[string]string{"Makefile": "obj-m := good.o\n", "good.c": goodModule, scenarios.FileName: "exercise: sleep 100000\ntimeout: 5s\n"}, 3, "exercise"},
