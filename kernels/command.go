@@ -218,10 +218,20 @@ func (s *lineSink) flush() {
 func (s *lineSink) telling() string {
 	for _, line := range s.best {
 		if line != "" {
-			return line[:min(len(line), 300)]
+			return shorten(line)
 		}
 	}
 	return ""
+}
+
+// shorten cuts the middle out of a long line: gcc tells the reason first, and cp last,
+// behind two paths.
+func shorten(line string) string {
+	const half = 150
+	if len(line) <= 2*half {
+		return line
+	}
+	return strings.ToValidUTF8(line[:half]+"…"+line[len(line)-half:], "")
 }
 
 // lookTool returns the path of a program, or an error with the command that

@@ -3,6 +3,7 @@ package kernels
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -13,9 +14,16 @@ import (
 )
 
 func TestCommandSaysWhatTells(t *testing.T) {
+	var numbers string // as seq prints them
+	for i := range 200 {
+		numbers += fmt.Sprintf("/%d", i+1)
+	}
+	numbers = numbers[1:]
 	for _, test := range []struct{ name, script, want string }{
 		{"compiler", "echo CC a.o; echo 'a.c:1:1: error: no' >&2; echo 'make: *** [a.o] Error 1' >&2; exit 2", "a.c:1:1: error: no"},
 		{"full disk", "echo 'x: error: y'; echo 'cc1: No space left on device'; exit 1", "cc1: No space left on device"},
+		{"the reason behind long paths", "echo cp: $(seq -s / 200): No space left on device; exit 1",
+			"cp: " + numbers[:146] + "…" + numbers[len(numbers)-125:] + ": No space left on device"},
 		{"last line", "echo one; printf two; exit 1", "two"},
 		{"silent", "exit 1", ""},
 	} {
