@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
+	"time"
 )
 
 const modulePath = "github.com/kmemgate/kmemgate"
@@ -102,8 +104,11 @@ func (s *source) environment() []string {
 }
 
 // compile compiles one static, reproducible program. The last assignment of a
-// variable counts, so env can override.
+// variable counts, so env can override. What go has to put down meanwhile lies beside
+// the program, in the cache's half-made entry: a go that is killed leaves it there,
+// where it is cleared away.
 func (s *source) compile(ctx context.Context, dir, out, pkg string, env ...string) error {
+	env = append([]string{"GOTMPDIR=" + filepath.Dir(out)}, env...)
 	_, err := s.runEnv(ctx, dir, append(s.environment(), env...), "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 	return err
 }
@@ -118,6 +123,10 @@ func (s *source) runEnv(ctx context.Context, dir string, env []string, args ...s
 	cmd.Dir, cmd.Env = dir, env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	endWithUs(cmd)
+	// The kernel sends Pdeathsig when the thread that forked ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	out, err := cmd.Output()
 	switch {
 	case err == nil:
@@ -128,6 +137,21 @@ func (s *source) runEnv(ctx context.Context, dir string, env []string, args ...s
 		return nil, fmt.Errorf("%s: not found: install Go 1.26 or newer", s.goCmd)
 	}
 	return nil, fmt.Errorf("%s %s: %w: %s", s.goCmd, strings.Join(args[:min(2, len(args))], " "), err, telling(stderr.String()))
+}
+
+// endWithUs interrupts go, and the compilers that it started, where we are interrupted;
+// go alone where we are killed: it takes its compilers with it. It tidies up, given a
+// moment.
+func endWithUs(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Cancel = func() error {
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		if errors.Is(err, syscall.ESRCH) {
+			return os.ErrProcessDone
+		}
+		return err
+	}
 }
 
 // telling is the first line of a compiler's complaint that is not a heading.

@@ -47,7 +47,7 @@ var oneBuild sync.Mutex
 func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 	oneBuild.Lock()
 	defer oneBuild.Unlock()
-	tmp, err := os.MkdirTemp("", "kmemgate-userland-")
+	tmp, err := os.MkdirTemp(dir, "gopath-") // a run that is killed leaves it in a half-made entry
 	if err != nil {
 		return nil, err
 	}
