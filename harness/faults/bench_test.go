@@ -78,23 +78,36 @@ var theBench = sync.OnceValues(func() (*bench, error) {
 	return b, b.linkCache()
 })
 
+// missing skips a row on a desk that lacks something, and fails it in CI.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// needRoot skips where we are not root, in CI too: there root runs the bench as well.
+func needRoot(t *testing.T, what string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skipf("%s: only root may", what)
+	}
+}
+
 // needBench skips on a desk without QEMU or the kernel, never in CI.
 func needBench(t *testing.T) *bench {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots VMs")
 	}
-	missing := t.Skipf
-	if os.Getenv("CI") == "true" {
-		missing = t.Fatalf
-	}
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		missing("no QEMU: %v", err)
+		missing(t, "no QEMU: %v", err)
 	}
 	builder := &kernels.Builder{}
 	defer builder.Close()
 	if _, err := builder.Path(t.Context(), kernels.Spec{Source: "6.12", Arch: "x86_64"}); err != nil {
-		missing("no kernel: %v", err)
+		missing(t, "no kernel: %v", err)
 	}
 	b, err := theBench()
 	require.NoError(t, err)
@@ -186,6 +199,7 @@ var warm = sync.OnceValue(func() error {
 // needMount mounts a small tmpfs, or skips where that is not permitted.
 func needMount(t *testing.T, options string, flags ...uintptr) string {
 	t.Helper()
+	needRoot(t, "mount")
 	dir := filepath.Join(benchDir, "mnt-"+strings.ReplaceAll(filepath.Base(t.Name()), "/", "-"))
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	var all uintptr
@@ -193,7 +207,7 @@ func needMount(t *testing.T, options string, flags ...uintptr) string {
 		all |= f
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", all, "mode=755,"+options); errors.Is(err, syscall.EPERM) {
-		t.Skipf("mount: %v: only root may", err)
+		missing(t, "mount: %v: not in this container", err)
 	} else {
 		require.NoError(t, err)
 	}

@@ -25,6 +25,8 @@ var cacheRows = []row{
 }
 
 var crowdRows = []row{
+	{"two builds at once of a kernel that is not there", func(t *testing.T) { crowdOfKernels(t, 2) }},
+	{"eight builds at once of a kernel that is not there", func(t *testing.T) { crowdOfKernels(t, 8) }},
 	{"two runs at once on a cold cache", func(t *testing.T) { crowd(t, 2) }},
 	{"eight runs at once on a cold cache", func(t *testing.T) { crowd(t, 8) }},
 }
@@ -131,9 +133,7 @@ func chmodTree(t *testing.T, root string, clear, set fs.FileMode) {
 // anothers leaves the cache root's, and everything else nobody's.
 func anothers(t *testing.T) *desk {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give entries to another user")
-	}
+	needRoot(t, "chown")
 	d := newDesk(t)
 	d.giveAway(t)
 	require.NoError(t, filepath.WalkDir(filepath.Join(d.xdg, "kmemgate"), func(path string, _ fs.DirEntry, err error) error {

@@ -34,7 +34,9 @@ type desk struct {
 	path   []string // folders before, or, if pathOnly is set, in place of PATH
 	only   bool
 	env    []string
-	nobody bool // run without root's privileges
+	nobody bool     // run without root's privileges
+	job    []string // what is run; nil: the gate, on the driver
+	wrap   []string // the command that runs it, if any
 }
 
 // limit bounds one run on a machine that does much else.
@@ -74,8 +76,11 @@ func (d *desk) ownDriver(t *testing.T, name string) {
 	d.driver = own
 }
 
-// runArgs is the gate on the desk's driver.
+// runArgs is the gate on the desk's driver, or the job that it has instead.
 func (d *desk) runArgs(more ...string) []string {
+	if d.job != nil {
+		return append(slices.Clone(d.job), more...)
+	}
 	return append([]string{"run", "--kernel", "6.12", "--arch", "x86_64", "--out", d.out, d.driver}, more...)
 }
 
@@ -114,7 +119,8 @@ func (r result) unwrapped() string { return strings.Join(strings.Fields(r.said()
 func (d *desk) command(ctx context.Context, args ...string) *running {
 	r := &running{ended: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	r.cmd = exec.CommandContext(ctx, d.binary, args...)
+	line := append(append(slices.Clone(d.wrap), d.binary), args...)
+	r.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
 	r.cmd.Env = d.environ()
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	if d.nobody && os.Geteuid() == 0 {
@@ -292,6 +298,17 @@ func (d *desk) wantLeak(t *testing.T, got result) {
 	t.Helper()
 	require.Equal(t, exitLeaks, got.status, got.said())
 	require.Contains(t, got.stdout, "LEAKS  1 new leak (1 object, 256 bytes)")
+	d.nothingLeft(t)
+}
+
+// wantWell wants what the desk's job gives where nothing breaks.
+func (d *desk) wantWell(t *testing.T, got result) {
+	t.Helper()
+	if d.job == nil {
+		d.wantLeak(t, got)
+		return
+	}
+	require.Equal(t, exitClean, got.status, got.said())
 	d.nothingLeft(t)
 }
 

@@ -14,6 +14,7 @@ import (
 
 var diskRows = []row{
 	{"disk full while fetching", fullWhileFetching},
+	{"disk full while building a kernel", fullWhileMaking},
 	{"disk full while building a module", fullWhileBuilding},
 	{"disk full while saving a template", fullWhileSaving},
 	{"disk full in the temporary folder", fullTemp},

@@ -17,7 +17,7 @@ type row struct {
 
 // rows are all of them, in the order of docs/faults.md.
 func rows() []row {
-	return slices.Concat(diskRows, cacheRows, crowdRows, signalRows, qemuRows, hostRows)
+	return slices.Concat(diskRows, cacheRows, crowdRows, signalRows, qemuRows, hostRows, fetchRows)
 }
 
 // TestFaults brings each about.
