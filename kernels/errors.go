@@ -29,6 +29,8 @@ type Error struct {
 	Cure string
 	// Log is the file that holds all that a build printed; may be empty.
 	Log string
+
+	proven bool // a driver's and a kernel's contents alone make it: see refusal
 }
 
 // Error is one line: "host: what went wrong: what cures it". A usage error has no prefix.

@@ -43,7 +43,7 @@ const growRecipe = "2"
 // grow until it has what the driver misses: the symbols that modpost and
 // compiler name are looked up in the kernel's source, and the options that
 // build them are added. What was found is kept, so that the next run goes there
-// directly.
+// directly, and so is that there is nothing to be found.
 func (b *Builder) Driver(ctx context.Context, k *Kernel, dir string, opts ModuleOptions) (*Driver, error) {
 	g := &growth{b: b, spec: k.Spec, dir: dir, opts: opts}
 	key, err := g.key(ctx, k)
@@ -53,7 +53,7 @@ func (b *Builder) Driver(ctx context.Context, k *Kernel, dir string, opts Module
 	var d *Driver
 	entry, release, err := b.cache().entry(ctx, KindModules, key, recipe{doing: "looks for what it needs", make: func(ctx context.Context, entry string) error {
 		if d, err = g.search(ctx, k); err != nil {
-			return err
+			return g.refuse(ctx, k, entry, err)
 		}
 		return writeJSON(filepath.Join(entry, growJSON), append([]Addition{}, d.Added...))
 	}})
@@ -93,6 +93,9 @@ func (g *growth) key(ctx context.Context, k *Kernel) (string, error) {
 // again goes where an earlier search ended.
 func (g *growth) again(ctx context.Context, k *Kernel, entry string) (*Driver, error) {
 	text, err := os.ReadFile(filepath.Join(entry, growJSON))
+	if errors.Is(err, os.ErrNotExist) {
+		return g.refusedAgain(ctx, k, entry)
+	}
 	if err != nil {
 		return nil, hostErr(err, "driver %s", g.dir)
 	}
@@ -266,7 +269,7 @@ func explainUnresolved(failed error, unresolved []string) error {
 	}
 	told.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(unresolved, "; "))
 	if hopeless(unresolved) {
-		told.Cure = cureOtherKernel
+		told.Cure, told.proven = cureOtherKernel, true
 	}
 	return &told
 }
