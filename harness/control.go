@@ -15,15 +15,15 @@ import (
 const fileLast = "kmemleak.txt"
 
 // errNotKept says that a control run came to something that the next one need
-// not come to: no verdict, or a guest that was no clone.
+// not come to: no verdict, or a guest that was no clone where there should be one.
 var errNotKept = errors.New("control run: not to be kept")
 
 // RunControl is Run for a job without the module under test. Clones of one
-// template with one job print the same to the byte, so the result is kept in
-// the cache, and of the many drivers that ask for the same control run the
-// first one waits for it.
+// template with one job print the same to the byte, and so do cold boots of a
+// machine that cannot be cloned, so the result is kept in the cache, and of the many
+// drivers that ask for the same control run the first one waits for it.
 func (t *Template) RunControl(ctx context.Context, job []byte, opt RunOptions) (*reports.Capture, error) {
-	if t.saved == nil {
+	if t.failed != nil {
 		return t.Run(ctx, job, opt)
 	}
 	sum := sha256.Sum256(job)
@@ -33,7 +33,7 @@ func (t *Template) RunControl(ctx context.Context, job []byte, opt RunOptions) (
 		if made, err = t.Run(ctx, job, opt); err != nil {
 			return err
 		}
-		if made.Reason != "" || made.Boot != "clone" {
+		if made.Reason != "" || made.Boot != "clone" && t.info.Cold == "" {
 			return errNotKept
 		}
 		return os.WriteFile(filepath.Join(dir, fileLast), made.Last, 0o644)
@@ -48,7 +48,11 @@ func (t *Template) RunControl(ctx context.Context, job []byte, opt RunOptions) (
 		return made, nil
 	}
 	defer release()
-	c := newCapture(t.plan, "clone", t.note)
+	boot := "clone"
+	if t.info.Cold != "" {
+		boot = "cold"
+	}
+	c := newCapture(t.plan, boot, t.note)
 	if c.Last, err = os.ReadFile(filepath.Join(dir, fileLast)); err != nil {
 		return nil, hostError("kmemgate cache prune", "control run: %w", err)
 	}

@@ -50,6 +50,7 @@ type Host struct {
 	kvmDevice  string // for tests; empty means /dev/kvm
 
 	mu        sync.Mutex
+	own       *kernels.Cache    // the user's, where Cache is nil
 	places    chan struct{}     // as many as guests may live; one that lives is in it
 	versions  map[string]string // of QEMU, by path
 	hashes    map[string]string // of an initramfs, by its files' names, sizes and times
@@ -119,7 +120,12 @@ func (h *Host) cache() Cache {
 	if h.Cache != nil {
 		return h.Cache
 	}
-	return &kernels.Cache{}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.own == nil { // one for all: it looks at every entry's age when it is new
+		h.own = &kernels.Cache{}
+	}
+	return h.own
 }
 
 // jobs is how many guests may live side by side.

@@ -242,9 +242,12 @@ func (l *lines) String() string {
 }
 
 // TestDeviceWithoutState wants a cold boot, with a note, for a device that
-// would come back as a ruin.
+// would come back as a ruin. Its control run is kept all the same: under a warped
+// clock a cold boot repeats to the byte.
 func TestDeviceWithoutState(t *testing.T) {
 	m, h := fakeMachine(t, "arm64", "done"), testHost(t)
+	var said lines
+	h.Log = said.add
 	m.Devices = []string{"edu"}
 	tmpl, err := h.Template(t.Context(), m)
 	require.NoError(t, err)
@@ -253,6 +256,14 @@ func TestDeviceWithoutState(t *testing.T) {
 	assert.Empty(t, c.Reason, c.Detail)
 	assert.Equal(t, "cold", c.Boot)
 	assert.Contains(t, c.BootNote, "one of edu")
+	require.Equal(t, 1, said.count("booting cold"), said.String())
+	for range 2 {
+		c, err = tmpl.RunControl(t.Context(), emptyJob(t), RunOptions{})
+		require.NoError(t, err)
+		assert.Empty(t, c.Reason, c.Detail)
+		assert.Equal(t, "cold", c.Boot)
+		assert.Equal(t, 2, said.count("booting cold"), said.String())
+	}
 }
 
 // TestDeviceWithState clones a device that does survive.
