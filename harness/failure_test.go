@@ -55,6 +55,7 @@ func TestEndings(t *testing.T) {
 		{way: "spin", reason: reports.ReasonHang, detail: "no word from the guest", console: "sysrq: Show backtrace of all active CPUs", timeout: time.Second},
 		{way: "print", reason: reports.ReasonFlood, detail: "the console printed more than 64 KB"},
 		{way: "huge", reason: reports.ReasonFlood, detail: "a frame of 2147483648 bytes"},
+		{way: "flood", reason: reports.ReasonFlood, detail: "over 268435456 bytes in all"},
 		{way: "kind", reason: reports.ReasonProtocol, detail: "kind '?'"},
 		{way: "close", reason: reports.ReasonCut, detail: `closed its port before it was done (in phase "work")`},
 		{way: "claim", reason: reports.ReasonCut, detail: "has 4 bytes, the guest claims 8"},

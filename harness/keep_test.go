@@ -2,6 +2,8 @@ package harness
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -40,9 +42,10 @@ func named(t *testing.T, pids []string) (qemus []string) {
 	return qemus
 }
 
-// TestKeep keeps a clone: one QEMU outlives the process that started it, and
-// stands still; a person reaches and ends it as KEPT says, and nothing is left.
-func TestKeep(t *testing.T) {
+// keepClone keeps a clone, in a folder, by a process that ends, and returns what KEPT
+// says; false in that process.
+func keepClone(t *testing.T) (dir, kept string, ours bool) {
+	t.Helper()
 	const root = "KMEMGATE_TEST_KEEP"
 	if dir := os.Getenv(root); dir != "" {
 		m, h := fakeMachine(t, "arm64", "done"), testHost(t)
@@ -52,14 +55,23 @@ func TestKeep(t *testing.T) {
 		c, err := tmpl.Run(t.Context(), emptyJob(t), RunOptions{Keep: true, OutDir: filepath.Join(dir, "out")})
 		require.NoError(t, err)
 		require.Equal(t, []string{"", "clone"}, []string{c.Reason, c.Boot}, c.Detail)
-		return
+		return "", "", false
 	}
 	testMachine(t, "arm64") // skips
-	dir := t.TempDir()
+	dir = t.TempDir()
 	t.Cleanup(func() { killQEMUs(t, dir) })
 	require.NoError(t, otherProcess(t, root+"="+dir).Wait())
 	require.Len(t, named(t, qemusIn(t, dir)), 1)
-	kept := string(readFile(t, filepath.Join(dir, "out", keptFile)))
+	return dir, string(readFile(t, filepath.Join(dir, "out", keptFile))), true
+}
+
+// TestKeep keeps a clone: one QEMU outlives the process that started it, and
+// stands still; a person reaches and ends it as KEPT says, and nothing is left.
+func TestKeep(t *testing.T) {
+	dir, kept, ours := keepClone(t)
+	if !ours {
+		return
+	}
 	for command, said := range map[string]string{"info status": "VM status: paused", "info registers": "PC="} {
 		assert.Contains(t, askMonitor(t, kept, command), said)
 	}
@@ -71,18 +83,41 @@ func TestKeep(t *testing.T) {
 	assertNothingLeft(t, dir)
 }
 
-// askMonitor types a command at the monitor that KEPT names.
-func askMonitor(t *testing.T, kept, command string) string {
+// TestSandbox has QEMU itself asked for a shell, as whoever took it over would: its
+// sandbox denies it one, by its end.
+func TestSandbox(t *testing.T) {
+	dir, kept, ours := keepClone(t)
+	if !ours {
+		return
+	}
+	escaped := filepath.Join(dir, "escaped")
+	monitor, said := openMonitor(t, kept)
+	_, err := fmt.Fprintf(monitor, "migrate \"exec:echo > %s\"\n", escaped)
+	require.NoError(t, err)
+	_, _ = io.Copy(said, monitor) // until QEMU hangs up, or the deadline
+	require.Empty(t, named(t, qemusIn(t, dir)), "QEMU lives on: %s", said)
+	require.NoFileExists(t, escaped)
+}
+
+// openMonitor opens the monitor that KEPT names.
+func openMonitor(t *testing.T, kept string) (monitor net.Conn, said *strings.Builder) {
 	t.Helper()
 	socket := regexp.MustCompile(`UNIX-CONNECT:(\S+)`).FindStringSubmatch(kept)
 	require.NotNil(t, socket, kept)
 	monitor, err := net.Dial("unix", socket[1])
 	require.NoError(t, err)
-	defer monitor.Close()
+	t.Cleanup(func() { monitor.Close() })
 	require.NoError(t, monitor.SetDeadline(time.Now().Add(time.Minute)))
-	_, err = monitor.Write([]byte(command + "\n"))
+	return monitor, &strings.Builder{}
+}
+
+// askMonitor types a command at the monitor that KEPT names.
+func askMonitor(t *testing.T, kept, command string) string {
+	t.Helper()
+	monitor, said := openMonitor(t, kept)
+	defer monitor.Close() // it has one client at a time
+	_, err := monitor.Write([]byte(command + "\n"))
 	require.NoError(t, err)
-	var said strings.Builder
 	for buf := make([]byte, 4096); strings.Count(said.String(), "(qemu) ") < 2; {
 		n, err := monitor.Read(buf)
 		require.NoError(t, err, said.String())

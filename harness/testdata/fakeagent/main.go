@@ -67,6 +67,12 @@ func goWrong(way string, w *wire.Writer, port *os.File) {
 	case "huge": // a frame of 2 GB
 		_, err := port.Write(binary.BigEndian.AppendUint32(nil, 2<<30))
 		send(err)
+	case "flood": // well-formed answers without an end, none of them too long
+		most := make([]byte, wire.MaxStream*5/8)
+		for _, stream := range []string{wire.StreamBefore, wire.StreamPassed, wire.StreamStacks, wire.StreamPrevious,
+			wire.StreamLast, wire.StreamDmesg, wire.StreamExercise} {
+			send(w.Stream(stream, most))
+		}
 	case "kind": // an unknown message
 		_, err := port.Write([]byte{0, 0, 0, 2, '?', '?'})
 		send(err)
