@@ -1,6 +1,8 @@
 package harness_test
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,13 +74,14 @@ func TestRepeatedRuns(t *testing.T) {
 		require.NoError(t, group.Wait())
 	}
 	round(1) // kernels, modules and templates are made
-	before := held(t, gate.Host.Temp)
+	before := held(t, gate)
 	round(repeats(t))
-	after := held(t, gate.Host.Temp)
+	after := held(t, gate)
 	assert.LessOrEqual(t, after.files, before.files, "open files")
 	assert.LessOrEqual(t, after.goroutines, before.goroutines, "goroutines")
 	assert.Equal(t, before.folders, after.folders, "temporary folders")
 	assert.Equal(t, before.children, after.children, "processes")
+	assert.Equal(t, before.evidence, after.evidence, "files of the evidence")
 	// The texts of one run are some 100 KB: kept, 500 runs of them are 50 MB. The
 	// margin is what the runtime keeps for itself, and it does not grow with runs.
 	assert.LessOrEqual(t, after.resident, before.resident+32<<20, "resident memory")
@@ -86,8 +89,8 @@ func TestRepeatedRuns(t *testing.T) {
 		slices.Sort(r.took)
 		t.Logf("%-12s %-6s  %d runs alike, median %.2f s of %d side by side", r.name, r.arch, len(r.took), r.took[len(r.took)/2].Seconds(), len(list))
 	}
-	t.Logf("heap in use: %.1f MB before, %.1f MB after; resident: %.1f and %.1f MB", float64(before.heap)/1e6, float64(after.heap)/1e6,
-		float64(before.resident)/1e6, float64(after.resident)/1e6)
+	t.Logf("before: %s", before)
+	t.Logf("after:  %s", after)
 }
 
 // again runs the driver once more and compares it with the first time.
@@ -131,19 +134,50 @@ type holdings struct {
 	files, goroutines int
 	folders           []string
 	children          []string // processes, by id
+	evidence          int      // files below --out
+	cached            int      // files in the cache, but for kernels and their sources
 	heap, resident    uint64
 }
 
-func held(t *testing.T, temp string) holdings {
+// String is a line of figures. Others who use the cache meanwhile count as well.
+func (h holdings) String() string {
+	return fmt.Sprintf("heap in use %.1f MB, resident %.1f MB, %d descriptors, %d goroutines, %d processes, %d temporary folders, %d files of evidence, %d in the cache",
+		float64(h.heap)/1e6, float64(h.resident)/1e6, h.files, h.goroutines, len(h.children), len(h.folders), h.evidence, h.cached)
+}
+
+// filesBelow counts what is there, in folders that may not be.
+func filesBelow(t *testing.T, dirs ...string) (n int) {
+	t.Helper()
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				n++
+			}
+			return nil // somebody else's may go meanwhile
+		})
+	}
+	return n
+}
+
+func held(t *testing.T, gate *harness.Gate) holdings {
 	t.Helper()
 	debug.FreeOSMemory() // collects, and gives back what is free
 	files, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
-	folders, err := filepath.Glob(filepath.Join(temp, "*"))
+	folders, err := filepath.Glob(filepath.Join(gate.Host.Temp, "*"))
 	require.NoError(t, err)
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	var kinds []string
+	for _, kind := range []string{kernels.KindModules, kernels.KindTemplates, kernels.KindControls, kernels.KindUserland} {
+		kinds = append(kinds, filepath.Join(cache, "kmemgate", kind))
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return holdings{files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, children: children(t), heap: m.HeapInuse, resident: resident(t)}
+	return holdings{
+		files: len(files), goroutines: runtime.NumGoroutine(), folders: folders, children: children(t),
+		evidence: filesBelow(t, gate.Out), cached: filesBelow(t, kinds...), heap: m.HeapInuse, resident: resident(t),
+	}
 }
 
 // children are the processes that this one started and that are still there.
