@@ -26,8 +26,11 @@ type CompileError struct {
 	// Beside are missing symbols that a directory of the driver's exports which is
 	// not built, and which: where the kernel has them not, that one is meant.
 	Beside map[string]string
-	Log    string // all that make printed
-	Err    error
+	// Asked are options of the kernel, without CONFIG_, that the driver's Makefile
+	// stops without.
+	Asked []string
+	Log   string // all that make printed
+	Err   error
 }
 
 // Error is the first message and how many more there are.

@@ -222,8 +222,10 @@ func (r *driverRun) dkms(ctx context.Context) ([]string, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, hostErr(err, "driver %s", r.dir)
 	}
-	if err := conf.exclusive(r.k.Release, uname[r.k.Arch], string(config)); err != nil && !r.passesOver(err) {
-		return nil, r.inConf(err)
+	if err := conf.exclusive(r.k.Release, uname[r.k.Arch], string(config)); err != nil {
+		if err = lookedUp(err, filepath.Join(source, rel, "dkms.conf"), string(config)); !r.passesOver(err) {
+			return nil, r.inConf(err)
+		}
 	}
 	version := filepath.Join(r.work, conf.vars["PACKAGE_NAME"], conf.vars["PACKAGE_VERSION"])
 	if err := os.MkdirAll(version, 0o755); err != nil {

@@ -123,7 +123,7 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 	if command == "" {
 		command = "make -C " + Quote([]string{r.k.Build}) + " M=" + Quote([]string{build})
 	}
-	if rest, ok := strings.CutPrefix(command, "make "); ok || command == "make" {
+	if rest := strings.TrimPrefix(command, "make"); rest != command && (rest == "" || rest[0] == ' ') {
 		args := append([]string{"make", fmt.Sprintf("-j%d", runtime.NumCPU()), "KERNELRELEASE=" + r.k.Release}, r.variables()...)
 		if strings.Contains(rest, "-C "+r.k.Build) {
 			args = append(args, "PWD="+build) // as kbuild does it here
@@ -131,12 +131,16 @@ func (r *driverRun) dkmsBuild(ctx context.Context, conf *dkmsConf, build string)
 			args = append(args, r.kernelDirs()...) // its own Makefile: what rest says of them comes later, and wins
 		}
 		args = append(args, r.probing()...)
-		command = Quote(args) + " " + rest
+		command = Quote(args) + rest
 	}
 	if err := r.run(ctx, build, env[:len(env)-1], []string{"bash", "--norc", "--noprofile", "-c", command}); err != nil {
 		return nil, err
 	}
-	return r.dkmsModules(conf, build)
+	files, err := r.dkmsModules(conf, build)
+	if err != nil && len(r.said.Messages) > 0 { // MAKE="make; find": the status is that of find
+		return nil, r.failed(ctx, build, err)
+	}
+	return files, err
 }
 
 // preBuild runs PRE_BUILD. One that is not executable is passed over, as dkms does.

@@ -243,6 +243,7 @@ MAKE_MATCH[2]="^5\."`), "Makefile": "new:\n\t@test '$(KERNELRELEASE)' = 6.12.7\n
 		"broken promise":    {files: map[string]string{"dkms.conf": conf("pkg", "BUILT_MODULE_NAME[0]=other"), "m.c": m}, err: "dkms.conf promises other.ko, but the build did not make it (but m.ko)"},
 		"own Makefile": {files: map[string]string{"dkms.conf": conf("m", `MAKE="make KVERSION=$kernelver"`),
 			"Makefile": "TREES := /lib/modules\nKDIR := $(TREES)/$(KVERSION)/build\nall:\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
+		"plain make": {files: map[string]string{"dkms.conf": conf("m", "MAKE=make"), "Makefile": "all:\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
 		"own word wins": {files: map[string]string{"dkms.conf": conf("m", `MAKE="make KDIR=$kernel_source_dir/. KERNELDIR=else"`),
 			"Makefile": "all:\n\ttest $(KERNELDIR) = else\n\tmake -C $(KDIR) M=$(CURDIR)\n", "m.c": m}, want: "m"},
 		"/lib/modules": {files: map[string]string{"dkms.conf": conf("m", "test -d /lib/modules/$kernelver/build || exit 1\nMAKE=\"make -C /lib/modules/${kernelver}/build M=$dkms_tree/m/1.0/build\""), "m.c": m}, want: "m"},

@@ -26,6 +26,7 @@ type driverRun struct {
 	// from is the copy in it of to, a directory of the user's: what compilers
 	// say of the one is told of the other.
 	from, to string
+	said     *diagnostics // of the last command
 }
 
 // kernelDirNames are the names by which drivers' Makefiles take the kernel's
@@ -152,6 +153,7 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	said := newDiagnostics(dir)
+	r.said = said
 	var printed endless
 	line := func(text string) {
 		if err := printed.line(text); err != nil {
@@ -182,8 +184,13 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 	if ctx.Err() != nil {
 		return err
 	}
-	said.Elsewhere, said.Beside = r.elsewhere(ctx), r.beside(&said.CompileError)
-	return r.explain(said, dir, err)
+	return r.failed(ctx, dir, err)
+}
+
+// failed explains the last command by what it said.
+func (r *driverRun) failed(ctx context.Context, dir string, err error) error {
+	r.said.Elsewhere, r.said.Beside, r.said.Asked = r.elsewhere(ctx), r.beside(&r.said.CompileError), r.askedFor(dir)
+	return r.explain(r.said, dir, err)
 }
 
 // endless tells a build that asks again and again, and is never answered.

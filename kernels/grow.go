@@ -67,7 +67,7 @@ func needsOf(failed *CompileError) needs {
 	if failed.forAnotherKernel() {
 		return needs{}
 	}
-	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...)}
+	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...), options: failed.Asked}
 	for _, text := range failed.Messages {
 		if m := macroUndefined.FindStringSubmatch(text); m != nil {
 			n.symbols = append(n.symbols, m[1])

@@ -128,3 +128,35 @@ func TestDriverForAnotherKernel(t *testing.T) {
 	require.ErrorContains(t, err, "k_gone: this kernel's source has no such thing")
 	require.Equal(t, 1, strings.Count(log.String(), ": building with"), "no kernel is built in vain")
 }
+
+// Drivers that look for their options by themselves, and how they say what they miss.
+func TestDriverThatLooksForItself(t *testing.T) {
+	needTools(t)
+	uses := "#include <k/i2c.h>\nint use(void) { return k_i2c(); }\n" + fakeModule("m", "6.12.7", "")
+	stops := "include $(KDIR)/.config\nifndef CONFIG_I2C\n$(error ** You need to enable I2C in your kernel **)\nendif\nall:\n\t$(MAKE) -C /lib/modules/$(KVER)/source O=$(KDIR) M=$(CURDIR) modules\n"
+	for name, files := range map[string]map[string]string{
+		"its Makefile stops": {"Makefile": stops, "m.c": uses, "dkms.conf": conf("m", "MAKE=make")},
+		"its dkms.conf looks into .config": {"m.c": uses,
+			"dkms.conf": conf("m", `grep -q "^CONFIG_I2C=[ym]" "$kernel_source_dir/.config" || BUILD_EXCLUSIVE_ARCH=do_not_build`+"\n"+`MAKE="make -C /lib/modules/$kernelver/source O=$kernel_source_dir M=$dkms_tree/m/1.0/build modules"`)},
+		"its dkms.conf loses the status": {"m.c": uses,
+			"dkms.conf": conf("m", `MAKE="make -C /lib/modules/$kernelver/source O=$kernel_source_dir M=$dkms_tree/m/1.0/build modules; true"`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, log := testBuilder(t)
+			d, err := b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), driver(t, files), ModuleOptions{})
+			require.NoError(t, err)
+			require.Equal(t, "m", names(d.Modules))
+			require.Equal(t, []string{"CONFIG_BUS=y", "CONFIG_I2C=y"}, d.KconfigLines())
+			require.Equal(t, 2, strings.Count(log.String(), ": building with"))
+		})
+	}
+}
+
+func TestFoundOff(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "Makefile", "ifneq ($(KERNELRELEASE),)\nifndef CONFIG_A\n$(error 3)\nendif\nifeq ($(CONFIG_B),)\n$(error 6)\nelse\n$(error 8)\nendif\nifdef CONFIG_C\n$(error 11)\nendif\nendif\n")
+	for line, want := range map[int][]string{3: {"A"}, 6: {"B"}, 8: nil, 11: nil} {
+		require.Equal(t, want, foundOff(dir+"/Makefile", line), "line %d", line)
+	}
+	require.Empty(t, foundOff(dir+"/gone", 1))
+}
