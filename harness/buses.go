@@ -23,7 +23,8 @@ var buses = map[string]busFacts{
 	},
 	"sd-bus": {
 		controllers: []string{"sdhci-pci"}, controller: "sdhci-pci",
-		options: []string{"CONFIG_MMC=y", "CONFIG_MMC_SDHCI=y", "CONFIG_MMC_SDHCI_PCI=y"},
+		// MMC_BLOCK is on by default, and would take the card before its driver is loaded.
+		options: []string{"CONFIG_MMC=y", "CONFIG_MMC_BLOCK=n", "CONFIG_MMC_SDHCI=y", "CONFIG_MMC_SDHCI_PCI=y"},
 	},
 	"SCSI": {
 		controllers: []string{"virtio-scsi-pci"}, controller: "virtio-scsi-pci",

@@ -36,6 +36,7 @@ type archFacts struct {
 	cpu     string
 	console string // the kernel's name of the serial port
 	cmdline string // kernel arguments beyond everyone's
+	bios    bool   // there is one, which takes memory of its own
 	// goarch is Go's name of the same machine, to tell whether KVM fits.
 	goarch string
 	linear uint64 // where the kernel maps all RAM, without KASLR; 0: its .config tells
@@ -51,6 +52,7 @@ var arches = map[string]archFacts{
 		console: "ttyS0",
 		// An NMI from QEMU then prints where a guest hangs that takes no interrupts.
 		cmdline: "unknown_nmi_panic",
+		bios:    true,
 		goarch:  "amd64",
 		linear:  0xffff888000000000, // Documentation/arch/x86/x86_64/mm.rst, 4-level
 	},
@@ -126,6 +128,9 @@ func (p plan) kernelArgs() string {
 	}
 	args = append(args, "panic=-1") // reboot at once, which -no-reboot makes an end
 	args = append(args, strings.Fields(p.facts.cmdline)...)
+	if p.facts.bios && len(p.Devices) > 0 {
+		args = append(args, initrdStays(cmp.Or(p.Memory, defaultMemory))...)
+	}
 	return strings.Join(append(args, own...), " ") // its own last, so that it wins
 }
 

@@ -19,6 +19,19 @@ func TestKernelArgs(t *testing.T) {
 	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" quiet debugfs=off", args(" quiet  debugfs=off"))
 	require.Equal(t, "console=ttyS0 "+after+" kmemleak=off", args("kmemleak=off"))
 	require.Equal(t, "console=ttyS0 "+after, args("kmemleak="))
+	devices := plan{Machine: Machine{Devices: []string{"edu"}, Cmdline: "quiet"}, facts: f}
+	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" memmap=352K%0x7f80000-2+1 quiet", devices.kernelArgs())
+}
+
+// TestInitrdStays: where the top of the RAM below 4 GB is, by the size of all of it.
+func TestInitrdStays(t *testing.T) {
+	for memory, want := range map[string]string{
+		"256M": "memmap=352K%0xff80000-2+1", "3G": "memmap=352K%0xbff80000-2+1",
+		"3583M": "memmap=352K%0xdfe80000-2+1", "3584M": "memmap=352K%0xbff80000-2+1", "64G": "memmap=352K%0xbff80000-2+1",
+	} {
+		require.Equal(t, []string{want}, initrdStays(memory), memory)
+	}
+	require.Empty(t, initrdStays("much"))
 }
 
 // TestGuestsHaveNoWayOut: whatever a guest is started for, QEMU's four denials
