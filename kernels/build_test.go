@@ -3,6 +3,7 @@ package kernels
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -109,6 +110,24 @@ func TestKernelWithOneOptionMoreIsBuiltOnTheNearest(t *testing.T) {
 	_, err = b.Kernel(t.Context(), spec)
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "building on "+second.Key)
+}
+
+// The base is nearer to a driver's kernel than one that has more of what is asked
+// for and much else; one of a driver of its kind is nearer still.
+func TestApart(t *testing.T) {
+	options := func(n int, more ...string) (all []kconfig.Option) {
+		for i := range n {
+			all = append(all, kconfig.Option{Name: fmt.Sprintf("CONFIG_%d", i), Value: "y"})
+		}
+		for _, m := range more {
+			all = append(all, kconfig.Option{Name: "CONFIG_" + m, Value: "y"})
+		}
+		return all
+	}
+	want := options(90, "MD", "DM")
+	base, sweep, kind := options(600), options(870, "MD"), options(605, "MD", "DM")
+	require.Less(t, apart(base, want), apart(sweep, want))
+	require.Less(t, apart(kind, want), apart(base, want))
 }
 
 // The notes of make say where the tree was; objtool would be built again, and

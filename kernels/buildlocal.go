@@ -120,8 +120,7 @@ func (k *kernelBuild) sameSource(entry string) bool {
 		(info.SourceKey == k.src.key || k.src.local && info.SourceDir == k.src.dir)
 }
 
-// distance counts the options of an entry that are not as wanted, each as a
-// thousand of those that it has on.
+// distance tells how far an entry's configuration is from what is wanted.
 func (k *kernelBuild) distance(entry string) (n int, ok bool) {
 	file, err := os.Open(filepath.Join(entry, "build/.config"))
 	if err != nil {
@@ -132,18 +131,30 @@ func (k *kernelBuild) distance(entry string) (n int, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	has := map[string]string{}
-	for _, o := range config.Options {
-		if has[o.Name] = o.Value; o.Value != "n" {
+	return apart(config.Options, k.want.Options), true
+}
+
+// optionsEach is how many others an option brings that is asked for: those that it
+// needs, selects and turns on by default (on 6.12 for x86_64, MD with BLK_DEV_DM
+// brings four, SCSI seven, ACPI fifty).
+const optionsEach = 20
+
+// apart counts what is on, as all that is on and not wanted has to be turned off,
+// and what is asked for and not as asked, with what that brings. A kernel with all
+// of a sweep's options is no start for one with two of them.
+func apart(has, want []kconfig.Option) (n int) {
+	values := map[string]string{}
+	for _, o := range has {
+		if values[o.Name] = o.Value; o.Value != "n" {
 			n++
 		}
 	}
-	for _, o := range k.want.Options {
-		if cmp.Or(has[o.Name], "n") != o.Value {
-			n += 1000
+	for _, o := range want {
+		if cmp.Or(values[o.Name], "n") != o.Value {
+			n += optionsEach
 		}
 	}
-	return n, true
+	return n
 }
 
 // settle makes a copied build tree at home in its new place. What make noted
