@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +134,8 @@ func TestDamagedTemplate(t *testing.T) {
 	assert.NotEqual(t, "damage", string(b))
 }
 
-// spoil makes a template's state worthless, and its manifest sees nothing of it.
+// spoil makes a template's state worthless, and its manifest sees nothing of it: as
+// where it was worthless when it was made.
 func spoil(t *testing.T, dir string) {
 	t.Helper()
 	state := filepath.Join(dir, fileState)
@@ -141,6 +143,10 @@ func spoil(t *testing.T, dir string) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(state, bytes.Repeat([]byte{0xff}, int(info.Size())), 0o644))
 	require.NoError(t, os.Chtimes(state, info.ModTime(), info.ModTime()))
+	quickSums := regexp.MustCompile(`(?m)^([0-9a-f]{64})\+[0-9a-f]{8} `)
+	manifest := readFile(t, dir+".ok")
+	require.Regexp(t, quickSums, string(manifest))
+	require.NoError(t, os.WriteFile(dir+".ok", quickSums.ReplaceAll(manifest, []byte("$1 ")), 0o644))
 }
 
 // TestUnrestorable spoils the state of a template in the cache: of the runs that

@@ -25,9 +25,10 @@ const manifestMagic = "kmemgate.cache/v1"
 // entry, is written last and atomically, and so is the mark of completeness:
 //
 //	kmemgate.cache/v1 BYTES
-//	SHA256 SIZE MTIME "PATH"
+//	SHA256[+CRC32C] SIZE MTIME "PATH"
 //
-// with "-" for a file whose content is not summed up.
+// with "-" for a file whose content is not summed up, and the second sum, that of
+// quickSum, in small entries only.
 type manifest struct {
 	bytes int64 // disk space
 	files []manifestFile
@@ -118,7 +119,21 @@ func newManifest(dir string, sums bool) (*manifest, error) {
 		m.bytes += diskSpace(info)
 		return nil
 	})
+	if err == nil && sums && m.bytes <= quickLimit {
+		err = m.addQuickSums(dir)
+	}
 	return m, err
+}
+
+func (m *manifest) addQuickSums(dir string) error {
+	for i := range m.files {
+		quick, err := quickSum(filepath.Join(dir, m.files[i].path))
+		if err != nil {
+			return err
+		}
+		m.files[i].sum += "+" + quick
+	}
+	return nil
 }
 
 func (m *manifest) write(dir string) error {
@@ -130,9 +145,9 @@ func (m *manifest) write(dir string) error {
 	return renameio.WriteFile(okFile(dir), b.Bytes(), 0o644)
 }
 
-// checkManifest compares the entry with its manifest. A file of the same size
-// and time is taken as unchanged; another time costs a look at the content
-// (a cache that was packed and unpacked has new times but the old content).
+// checkManifest compares the entry with its manifest. A file of a large entry that
+// has the same size and time is taken as unchanged; another time costs a look at the
+// content (a cache that was packed and unpacked has new times but the old content).
 func checkManifest(dir string, sums bool) error {
 	f, err := os.Open(okFile(dir))
 	if err != nil {
@@ -212,14 +227,22 @@ func (f manifestFile) check(dir string, sums bool) error {
 	if !info.Mode().IsRegular() || info.Size() != f.size {
 		return fmt.Errorf("%s has %d bytes, not %d", f.path, info.Size(), f.size)
 	}
-	if !sums || f.sum == "-" || info.ModTime().UnixNano() == f.mtime {
+	if !sums || f.sum == "-" {
 		return nil
 	}
-	sum, err := fileSum(path)
+	want, quick, _ := strings.Cut(f.sum, "+")
+	get := fileSum
+	if info.ModTime().UnixNano() == f.mtime {
+		if quick == "" {
+			return nil
+		}
+		want, get = quick, quickSum
+	}
+	sum, err := get(path)
 	if err != nil {
 		return err
 	}
-	if sum != f.sum {
+	if sum != want {
 		return fmt.Errorf("%s has other content than when it was made", f.path)
 	}
 	return nil

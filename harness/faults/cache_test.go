@@ -16,6 +16,7 @@ import (
 var cacheRows = []row{
 	{"cache entries truncated", func(t *testing.T) { damaged(t, truncate) }},
 	{"cache entries with a bit flipped", func(t *testing.T) { damaged(t, flip) }},
+	{"cache entries with a bit flipped by the disk", func(t *testing.T) { damaged(t, flipInSilence) }},
 	{"marks of completeness truncated", marksTruncated},
 	{"cache made read-only", readOnly},
 	{"cache entries of another user", anothersEntries},
@@ -75,6 +76,15 @@ func flip(t *testing.T, file string) {
 	b[0] ^= 4
 	_, err = f.WriteAt(b[:], info.Size()/2)
 	require.NoError(t, err)
+}
+
+// flipInSilence leaves the file's time as it was.
+func flipInSilence(t *testing.T, file string) {
+	t.Helper()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	flip(t, file)
+	require.NoError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
 }
 
 // largest is an entry's largest file.
