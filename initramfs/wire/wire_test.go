@@ -161,6 +161,16 @@ func TestFloodsEnd(t *testing.T) {
 		assert.ErrorIs(t, err, ErrFlood)
 		assert.Len(t, got, 1+MaxStream/MaxChunk)
 	})
+	t.Run("of streams, none of them too long", func(t *testing.T) {
+		parts := []io.Reader{bytes.NewReader(hello)}
+		for _, stream := range []string{StreamBefore, StreamPassed, StreamStacks, StreamPrevious, StreamLast} {
+			chunk := frame(KindData, string(rune(len(stream)))+stream+string(make([]byte, MaxChunk)))
+			parts = append(parts, io.LimitReader(&flood{frame: chunk}, int64(MaxTotal/4/len(chunk)*len(chunk))))
+		}
+		_, _, err := readAll(io.MultiReader(parts...))
+		require.ErrorIs(t, err, ErrFlood)
+		require.ErrorContains(t, err, "in all")
+	})
 	t.Run("of messages", func(t *testing.T) {
 		_, got, err := readAll(&flood{hello: hello, frame: frame(KindScan, `{}`)})
 		assert.ErrorIs(t, err, ErrFlood)
