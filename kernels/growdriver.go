@@ -251,7 +251,13 @@ func (g *growth) find(k *Kernel, missing needs) ([]Addition, []string, error) {
 // explainUnresolved adds what was looked for to the compiler's own message.
 func explainUnresolved(failed error, unresolved []string) error {
 	var e *Error
-	if len(unresolved) == 0 || !errors.As(failed, &e) {
+	var skip *Skip
+	switch {
+	case len(unresolved) == 0:
+		return failed
+	case errors.As(failed, &skip):
+		return &Skip{Reason: skip.Reason + " (" + unresolved[0] + ")", Options: skip.Options}
+	case !errors.As(failed, &e):
 		return failed
 	}
 	const most = 3

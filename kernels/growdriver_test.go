@@ -117,6 +117,7 @@ MAKE="gcc $KCFLAGS -c m.c -o m.ko"`)})
 	_, err = b.Driver(t.Context(), base(t, b, Spec{Source: growingKernel(t), Arch: hostArch(t)}), dir, ModuleOptions{})
 	var skip *Skip
 	require.ErrorAs(t, err, &skip)
+	require.Contains(t, skip.Reason, "and the kernel lacks CONFIG_ELSEWHERE (the driver names CONFIG_ELSEWHERE, but ", "why it cannot be had")
 }
 
 func TestDriverForAnotherKernel(t *testing.T) {
