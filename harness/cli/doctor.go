@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ func newDoctor() *cobra.Command {
 // examine makes every check.
 func examine(ctx context.Context, distro string) []Check {
 	checks := append(checkTools(distro), checkHeaders(distro, "/usr/include")...)
-	checks = append(checks, checkKVM(new(harness.Host).KVM(ctx, hostArch())), checkMemory(), checkDisk())
+	checks = append(checks, checkKVM(new(harness.Host).KVM(ctx, hostArch())), checkTerminals("/dev/ptmx"), checkMemory(), checkDisk())
 	checks = append(checks, checkCache()...)
 	return append(checks, checkNetwork(ctx)...)
 }
@@ -78,6 +79,19 @@ func checkKVM(lack error) Check {
 	default:
 		c.Found = "does not work, and clock: real does without: " + lack.Error()
 	}
+	return c
+}
+
+// checkTerminals opens a pseudo terminal: a guest's console is one. A chroot may have none.
+func checkTerminals(ptmx string) Check {
+	c := Check{Name: ptmx, Status: "ok", Found: "works"}
+	f, err := os.OpenFile(ptmx, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		c.Status, c.Found = "lack", err.Error()+": guests' consoles are pseudo terminals"
+		c.Cure = "sudo mount -t devpts devpts /dev/pts"
+		return c
+	}
+	f.Close()
 	return c
 }
 

@@ -130,6 +130,15 @@ func TestDoctorJSON(t *testing.T) {
 	require.Equal(t, "ok", status["cache"])
 }
 
+func TestDoctorWithoutTerminals(t *testing.T) {
+	require.Equal(t, Check{Name: "/dev/ptmx", Status: "ok", Found: "works"}, checkTerminals("/dev/ptmx"))
+	file := filepath.Join(t.TempDir(), "ptmx")
+	require.Equal(t, Check{
+		Name: file, Status: "lack", Found: "open " + file + ": no such file or directory: guests' consoles are pseudo terminals",
+		Cure: "sudo mount -t devpts devpts /dev/pts",
+	}, checkTerminals(file))
+}
+
 func TestDoctorFindsDamage(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var cache kernels.Cache
