@@ -18,6 +18,8 @@ type CompileError struct {
 	// Undefined are the symbols that modpost missed: the kernel lacks an
 	// option, or the driver is for another kernel.
 	Undefined []string
+	// Open are those that the objects of a probe leave open: modpost tells of ten.
+	Open []string
 	// Implicit are functions and types that no header declared.
 	Implicit []string
 	// Elsewhere are symbols that other parts of the driver export, and which

@@ -189,6 +189,9 @@ func (r *driverRun) run(ctx context.Context, dir string, env, args []string) err
 
 // failed explains the last command by what it said.
 func (r *driverRun) failed(ctx context.Context, dir string, err error) error {
+	if r.probe {
+		r.said.Open = r.open()
+	}
 	r.said.Elsewhere, r.said.Beside, r.said.Asked = r.elsewhere(ctx), r.beside(&r.said.CompileError), r.askedFor(dir)
 	return r.explain(r.said, dir, err)
 }

@@ -23,6 +23,9 @@ type Addition struct {
 // needs are what a driver's build says that the kernel lacks.
 type needs struct {
 	symbols []string // functions and variables: undefined, or not declared
+	// maybe are symbols that its objects leave open beyond those that modpost told of.
+	// What the kernel does not have of them, the compiler or the linker brings.
+	maybe   []string
 	members []string // "struct.member"
 	options []string // named by the driver, without CONFIG_
 	// ownOptions are the driver's own, as obj-$(CONFIG_X) names them: where the
@@ -33,7 +36,7 @@ type needs struct {
 }
 
 func (n needs) empty() bool {
-	return len(n.symbols)+len(n.members)+len(n.options)+len(n.ownOptions)+len(n.guards)+len(n.algorithms) == 0
+	return len(n.symbols)+len(n.maybe)+len(n.members)+len(n.options)+len(n.ownOptions)+len(n.guards)+len(n.algorithms) == 0
 }
 
 func (n needs) and(more needs) needs {
@@ -43,7 +46,7 @@ func (n needs) and(more needs) needs {
 		return slices.Compact(all)
 	}
 	return needs{
-		symbols: both(n.symbols, more.symbols), members: both(n.members, more.members),
+		symbols: both(n.symbols, more.symbols), maybe: both(n.maybe, more.maybe), members: both(n.members, more.members),
 		options: both(n.options, more.options), ownOptions: both(n.ownOptions, more.ownOptions),
 		guards: both(n.guards, more.guards), algorithms: both(n.algorithms, more.algorithms),
 	}
@@ -67,7 +70,7 @@ func needsOf(failed *CompileError) needs {
 	if failed.forAnotherKernel() {
 		return needs{}
 	}
-	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...), options: failed.Asked}
+	n := needs{symbols: append(slices.Clone(failed.Undefined), failed.Implicit...), maybe: failed.Open, options: failed.Asked}
 	for _, text := range failed.Messages {
 		if m := macroUndefined.FindStringSubmatch(text); m != nil {
 			n.symbols = append(n.symbols, m[1])
@@ -82,9 +85,10 @@ func needsOf(failed *CompileError) needs {
 			n.members = append(n.members, m[2]+m[3]+"."+m[1]+m[4])
 		}
 	}
-	n.symbols = slices.DeleteFunc(n.symbols, func(name string) bool {
+	elsewhere := func(name string) bool {
 		return failed.Elsewhere[name] != "" || failed.Elsewhere[exportedName(name)] != ""
-	})
+	}
+	n.symbols, n.maybe = slices.DeleteFunc(n.symbols, elsewhere), slices.DeleteFunc(slices.Clone(n.maybe), elsewhere)
 	for i, name := range n.symbols {
 		n.symbols[i] = exportedName(name)
 	}
@@ -142,7 +146,7 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 		}
 	}
 	dir := srcarch[f.arch]
-	exports, err := findExports(f.src, dir, n.symbols)
+	exports, err := findExports(f.src, dir, slices.Concat(n.symbols, n.maybe))
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the symbols in the kernel's source: %w", err)
 	}
@@ -154,6 +158,14 @@ func (f *finder) find(n needs) (added []Addition, unresolved []string, err error
 			continue
 		}
 		note(f.symbol(mk, name, exports[name]))
+	}
+	for _, name := range n.maybe {
+		if len(exports[name]) == 0 {
+			continue
+		}
+		if a, _ := f.symbol(mk, name, exports[name]); a != nil {
+			note(a, "")
+		}
 	}
 	for _, l := range []struct {
 		names []string
