@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -54,7 +53,7 @@ func (c cell) jobs() (job, control guestJob, err error) {
 	for _, m := range c.modules {
 		content, err := os.ReadFile(m.Stripped)
 		if err != nil {
-			return job, control, fmt.Errorf("module %s: %w", m.Name, err)
+			return job, control, hostError("run again: what the cache has lost is made again", "module %s: %w", m.Name, err)
 		}
 		file := initramfs.File{Name: "modules/" + m.Name + ".ko", Mode: 0o644, Content: content}
 		job.files = append(job.files, file)

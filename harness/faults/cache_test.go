@@ -179,6 +179,9 @@ func deletedInUse(t *testing.T) {
 	got := r.wait()
 	t.Logf("exit status %d:\n%s", got.status, got.said())
 	require.Contains(t, []int{exitLeaks, exitNone}, got.status, "a verdict, the right one, or none")
+	if got.status == exitNone {
+		assert.Contains(t, got.unwrapped(), "run again")
+	}
 	d.nothingLeft(t)
 	d.wantLeak(t, d.run(t))
 }
