@@ -101,7 +101,7 @@ test-readme: ## README's session is what happens, and so are the pages' commands
 
 test-faults: ## what breaks under a run, brought about for real: docs/faults.md; some of it only as root
 	$(call install,locales)
-	go test -count=1 -timeout 30m -v ./harness/faults
+	go test -count=1 -timeout 60m -v ./harness/faults
 
 # The tests that want scenarios to fail, not to pass: the next targets run them.
 PROVING := ^Test(PlantedFaults|MutatedScenarios)$$
