@@ -75,7 +75,7 @@ func (v *view) pageRun(i int) pageRun {
 		p.CycleWords = fmt.Sprintf("%s orphans; %s after the last.", orphansByCycle(run.Cycles), size(last.Bytes))
 	}
 	if run.Walk != nil {
-		p.Walk = v.pageWalk(i, *run.Walk)
+		p.Walk = v.pageWalk(i, run)
 	}
 	p.Facts = v.facts(run)
 	return p
@@ -124,9 +124,10 @@ type pageFinding struct{ ID, Class, Kind, Words, Text string }
 
 // pageWalk is the walk as a strip: a cell an allocation, the worst that came
 // of it. A letter stands in it, so that it can be read without colours.
-func (v *view) pageWalk(run int, walk reports.WalkResult) *pageWalk {
+func (v *view) pageWalk(i int, run reports.Run) *pageWalk {
 	const most = 3000 // cells
-	p := &pageWalk{Summary: walkSummary(walk) + "."}
+	walk := run.Walk
+	p := &pageWalk{Summary: walkSummary(run) + "."}
 	p.Cells = make([]walkCell, max(0, min(walk.Allocations, most)))
 	for n := range p.Cells {
 		p.Cells[n].Class = "fine"
@@ -135,10 +136,10 @@ func (v *view) pageWalk(run int, walk reports.WalkResult) *pageWalk {
 		}
 	}
 	worst := map[int]int{}
-	for i, f := range walk.Findings {
-		href := v.leakHref(run, f.Signature)
+	for j, f := range walk.Findings {
+		href := v.leakHref(i, f.Signature)
 		if f.Kind != "leak" {
-			id := fmt.Sprintf("finding-%d-%d", run, i)
+			id := fmt.Sprintf("finding-%d-%d", i, j)
 			href = "#" + id
 			p.Findings = append(p.Findings, pageFinding{id, class(f.Kind), f.Kind, findingWords(f, v.opt), strings.TrimRight(f.Text, "\n")})
 		}

@@ -74,16 +74,29 @@ func TestIcicle(t *testing.T) {
 
 func TestWalkStripShowsTheWorst(t *testing.T) {
 	v := newView(sample(), Options{})
-	walk := v.pageWalk(0, reports.WalkResult{Allocations: 4, Failed: 3, Findings: []reports.Finding{
+	walk := v.pageWalk(0, reports.Run{Walk: &reports.WalkResult{Allocations: 4, Failed: 3, Findings: []reports.Finding{
 		{N: 2, Kind: "leak", Signature: ringLeak().Signature}, {N: 2, Kind: "oops"}, {N: 3, Kind: "leak", Signature: ringLeak().Signature},
 		{N: 99, Kind: "hang"}, {N: -1, Kind: "hang"}, {N: 1, Kind: "nonsense"},
-	}})
+	}}})
 	var got []string
 	for _, c := range walk.Cells {
 		got = append(got, c.Class+c.Letter+c.Href)
 	}
 	require.Equal(t, []string{"fine", "oopsO#finding-0-1", "leakL#leak-0", "untried"}, got)
 	require.Len(t, walk.Findings, 4, "those out of range are told in words")
+}
+
+// TestWalkWithoutFindings: that nothing came of a walk is said only where that is so.
+func TestWalkWithoutFindings(t *testing.T) {
+	walk := &reports.WalkResult{Allocations: 3, Failed: 3}
+	known := []reports.Leak{{Status: reports.Known, Walk: []int{2}}}
+	for want, run := range map[string]reports.Run{
+		"3 of 3 allocations failed once, and nothing came of it":       {Verdict: reports.Clean, Walk: walk},
+		"3 of 3 allocations failed once, and nothing new came of it":   {Verdict: reports.Clean, Walk: walk, Leaks: known},
+		"3 of 3 allocations failed once, and the walk is not complete": {Verdict: reports.None, Walk: walk},
+	} {
+		require.Equal(t, want, walkSummary(run))
+	}
 }
 
 func TestCycleChartTakesAnyNumber(t *testing.T) {

@@ -161,7 +161,7 @@ func (m *markdown) walks() {
 		}
 		var b strings.Builder
 		fmt.Fprintf(&b, "<details><summary><b>Error paths</b>, %s: %s</summary>\n\n",
-			html.EscapeString(runName(run)), html.EscapeString(walkSummary(*run.Walk)))
+			html.EscapeString(runName(run)), html.EscapeString(walkSummary(run)))
 		for i, f := range troubles(run.Walk) {
 			if i == 100 {
 				b.WriteString("- …\n")

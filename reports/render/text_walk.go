@@ -32,7 +32,7 @@ func (t *textWriter) walks() {
 			continue
 		}
 		t.linef("")
-		t.linef("%s %s", t.paint.bold("error paths"), runName(run)+": "+walkSummary(*run.Walk))
+		t.linef("%s %s", t.paint.bold("error paths"), runName(run)+": "+walkSummary(run))
 		found := troubles(run.Walk)
 		for i, f := range found {
 			if i == most {
@@ -62,7 +62,8 @@ func (t *textWriter) errorPath(f reports.Finding) {
 }
 
 // walkSummary is "41 of 41 allocations failed once, 2 leaks, 1 oops".
-func walkSummary(w reports.WalkResult) string {
+func walkSummary(run reports.Run) string {
+	w := run.Walk
 	kinds := map[string]int{}
 	for _, f := range w.Findings {
 		kinds[f.Kind]++
@@ -82,9 +83,20 @@ func walkSummary(w reports.WalkResult) string {
 		}
 	}
 	if len(parts) == 1 {
-		parts = append(parts, "and nothing came of it")
+		parts = append(parts, harmless(run))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// harmless is what to say of a walk without findings.
+func harmless(run reports.Run) string {
+	switch {
+	case run.Verdict == reports.None:
+		return "and the walk is not complete"
+	case slices.ContainsFunc(run.Leaks, func(l reports.Leak) bool { return len(l.Walk) > 0 }):
+		return "and nothing new came of it"
+	}
+	return "and nothing came of it"
 }
 
 // findingKinds, the worst first.
