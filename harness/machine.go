@@ -131,6 +131,9 @@ func (p plan) kernelArgs() string {
 	if p.facts.bios && len(p.Devices) > 0 {
 		args = append(args, initrdStays(cmp.Or(p.Memory, defaultMemory))...)
 	}
+	if p.Kernel != nil {
+		args = append(args, slabArgs(p.Kernel.Config)...)
+	}
 	return strings.Join(append(args, own...), " ") // its own last, so that it wins
 }
 

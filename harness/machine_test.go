@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,20 @@ func TestKernelArgs(t *testing.T) {
 	require.Equal(t, "console=ttyS0 "+after, args("kmemleak="))
 	devices := plan{Machine: Machine{Devices: []string{"edu"}, Cmdline: "quiet"}, facts: f}
 	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" memmap=352K%0x7f80000-2+1 quiet", devices.kernelArgs())
+}
+
+// TestSlabArgs: only a kernel with ACPI gets them.
+func TestSlabArgs(t *testing.T) {
+	config := filepath.Join(t.TempDir(), ".config")
+	for text, want := range map[string][]string{
+		"CONFIG_PCI=y\nCONFIG_ACPI=y\nCONFIG_NET=y\n":      {"slub_max_order=0"},
+		"CONFIG_PCI=y\n# CONFIG_ACPI is not set\n":         nil,
+		"CONFIG_PCI=y\nCONFIG_ARCH_SUPPORTS_ACPI=y\nX=y\n": nil,
+	} {
+		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
+		require.Equal(t, want, slabArgs(config), text)
+	}
+	require.Empty(t, slabArgs(config+".none"))
 }
 
 // TestInitrdStays: where the top of the RAM below 4 GB is, by the size of all of it.
