@@ -103,6 +103,7 @@ func fromHeader(f Frame) bool {
 // a rebuild, on another kernel and on another architecture.
 func signatureOf(blamed []Frame) string {
 	h := sha256.New()
+	blamed = unsplit(blamed)
 	for _, f := range blamed[:min(len(blamed), signatureFrames)] {
 		name := baseName(f.Function)
 		if strings.HasPrefix(name, "0x") { // nobody knows what lay there, and the next time it lies elsewhere
@@ -111,4 +112,18 @@ func signatureOf(blamed []Frame) string {
 		h.Write([]byte(f.Module + "\x00" + name + "\n"))
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// unsplit makes one frame of a function that the compiler split in two: the head is
+// inlined where it is called, and the rest, f.part.0 or f.cold, called from there.
+// Where a function is split differs between architectures and compilers.
+func unsplit(frames []Frame) []Frame {
+	var whole []Frame
+	for i, f := range frames {
+		if i > 0 && f.Inlined && f.Module == frames[i-1].Module && baseName(f.Function) == baseName(frames[i-1].Function) {
+			continue
+		}
+		whole = append(whole, f)
+	}
+	return whole
 }

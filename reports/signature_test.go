@@ -81,3 +81,14 @@ func TestSignatureWithoutAddresses(t *testing.T) {
 	assert.Equal(t, unknown("0xffffffffa000001a"), unknown("0xffffffffa040001a"))
 	assert.NotEqual(t, unknown("0xffffffffa000001a"), unknown("g"))
 }
+
+// TestSignatureOfASplitFunction: gost-crypto's test_hash, as gcc makes it for x86_64
+// and, inlined by half, for arm64. A function that calls itself is another stack.
+func TestSignatureOfASplitFunction(t *testing.T) {
+	frame := func(function string) Frame { return Frame{Function: function, Module: "gost_test"} }
+	inlined := func(function string) Frame { return Frame{Function: function, Module: "gost_test", Inlined: true} }
+	whole := signatureOf([]Frame{frame("__test_hash"), frame("test_hash"), frame("alg_test_hash")})
+	assert.Equal(t, whole, signatureOf([]Frame{frame("__test_hash"), frame("test_hash.part.0"), inlined("test_hash"), frame("alg_test_hash")}))
+	assert.Equal(t, whole, signatureOf([]Frame{frame("__test_hash"), inlined("test_hash"), frame("alg_test_hash")}))
+	assert.NotEqual(t, whole, signatureOf([]Frame{frame("__test_hash"), frame("test_hash"), frame("test_hash"), frame("alg_test_hash")}))
+}
