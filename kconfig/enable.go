@@ -182,10 +182,11 @@ func (s *solver) ways(sym *Symbol, depth int) []way {
 }
 
 // conditionalDefaults: a prompt that is only shown under a condition leaves the
-// default and the selects as ways; with a plain prompt they are never cheaper.
+// default and the selects as ways where it is hidden. Where it is shown, the default
+// has no say in what .config has an answer for, and selects are never cheaper.
 func (s *solver) conditionalDefaults(sym *Symbol, rest []way) []way {
 	for _, d := range sym.Defs {
-		if d.Prompt != "" && d.PromptIf == nil {
+		if d.Prompt != "" && (d.PromptIf == nil || d.PromptIf.Eval(s.get) != No) {
 			return nil
 		}
 	}

@@ -86,13 +86,22 @@ config FILTER
 	depends on ARCH_OTHER
 config MENU
 	bool "Menu"
+
+config EXPERT
+	bool "Expert"
+config VT
+	bool "shown to experts" if EXPERT
+	select INPUT
+	default y if !UML
+config INPUT
+	bool
 `
 
 func TestEnable(t *testing.T) {
 	tree, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte(enableTree)}}, "arm64")
 	require.NoError(t, err)
 	require.Empty(t, tree.Unread)
-	have := parse(t, ".config", "CONFIG_MODULES=y\n# CONFIG_NET is not set\n")
+	have := parse(t, ".config", "CONFIG_MODULES=y\nCONFIG_EXPERT=y\n# CONFIG_NET is not set\n# CONFIG_VT is not set\n")
 
 	for names, want := range map[string]string{
 		"CONFIG_NET":    "NET=y",
@@ -103,6 +112,7 @@ func TestEnable(t *testing.T) {
 		"HAS_BUS":       "NET=y",
 		"ONLY_MODULE":   "ONLY_MODULE=m",
 		"FILTERED":      "MENU=y",
+		"VT":            "VT=y", // its default is not what .config says
 		"I2C PHYLIB":    "I2C=y NET=y NETDEVICES=y PHYLIB=y",
 		"PHYLIB NET":    "NET=y NETDEVICES=y PHYLIB=y",
 		"EXPENSIVE":     "I2C=y EXPENSIVE=y",

@@ -37,7 +37,7 @@ func (d *Driver) KconfigLines() []string {
 const maxRounds = 8
 
 // growRecipe is part of the key under which the outcome of a search is kept.
-const growRecipe = "2"
+const growRecipe = "3"
 
 // Driver builds a driver for a kernel that Kernel returned, and lets the kernel
 // grow until it has what the driver misses: the symbols that modpost and
