@@ -111,18 +111,27 @@ func TestCommandsStandInGoMod(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"`+uroot+`(\S+)"`).FindAllStringSubmatch(string(text), -1) {
 		imported = append(imported, m[1])
 	}
-	assert.ElementsMatch(t, commands, imported)
-	assert.Contains(t, commands, "core/gosh", "/bin/sh leads to it")
+	var compiled []string
+	for _, p := range programs {
+		compiled = append(compiled, p.commands...)
+	}
+	assert.ElementsMatch(t, compiled, imported)
+	assert.Contains(t, compiled, "core/gosh", "/bin/sh leads to it")
 }
 
 func TestUserlandLinks(t *testing.T) {
+	files := shells
+	for _, p := range programs {
+		files = append(files, p.files([]byte("ELF"))...)
+	}
 	links := map[string]string{}
-	for _, f := range userlandFiles([]byte("ELF")) {
+	for _, f := range files {
 		if f.Link != "" {
 			links[f.Name] = f.Link
 		}
 	}
-	assert.Equal(t, "bb", links["bbin/insmod"])
+	assert.Equal(t, "bb", links["bbin/cat"])
+	assert.Equal(t, "bb-large", links["bbin/insmod"])
 	assert.Equal(t, "../bbin/gosh", links["bin/sh"])
 	for name, target := range links {
 		assert.False(t, strings.HasPrefix(target, "/"), "%s leads to an absolute path", name)

@@ -16,19 +16,37 @@ import (
 	"github.com/u-root/gobusybox/src/pkg/golang"
 )
 
-// commands are u-root's commands that a script in the guest may use. Those that
+// programs are u-root's commands that a script in the guest may use. Those that
 // make no sense there (servers, boot loaders, PID 1) only cost time at boot.
-var commands = []string{
-	"core/base64", "core/basename", "core/blkid", "core/cat", "core/chmod", "core/chroot", "core/cmp", "core/cp",
-	"core/date", "core/dd", "core/df", "core/dirname", "core/dmesg", "core/du", "core/echo", "core/false",
-	"core/find", "core/free", "core/gosh", "core/grep", "core/head", "core/hexdump", "core/hostname",
-	"core/id", "core/insmod", "core/io", "core/ip", "core/kill", "core/ln", "core/losetup", "core/ls", "core/lsmod",
-	"core/md5sum", "core/mkdir", "core/mkfifo", "core/mknod", "core/mktemp", "core/more", "core/mount", "core/mv",
-	"core/nohup", "core/pidof", "core/ping", "core/printenv", "core/ps", "core/pwd",
-	"core/readlink", "core/realpath", "core/rm", "core/rmmod", "core/seq", "core/shasum", "core/sleep", "core/sort",
-	"core/strings", "core/stty", "core/sync", "core/tail", "core/tee", "core/time", "core/timeout",
-	"core/touch", "core/tr", "core/true", "core/truncate", "core/tty", "core/umount", "core/uname", "core/uniq",
-	"core/unshare", "core/uptime", "core/wc", "core/which", "core/xargs", "core/yes", "exp/modprobe",
+//
+// A program's packages are all initialized each time one of its commands is
+// started, and QEMU translates that code anew in each clone. So the packages that
+// do a lot there are in a program of their own: tables for decompressing modules,
+// for checksums, for the network, for words and numbers. Without them cat takes
+// 3.5 million instructions less, of 7.8 (measured, 6.12, x86_64).
+var programs = []program{
+	{"bb", []string{
+		"core/base64", "core/basename", "core/cat", "core/chmod", "core/chroot", "core/cmp", "core/cp",
+		"core/date", "core/dd", "core/df", "core/dirname", "core/dmesg", "core/du", "core/echo", "core/false",
+		"core/gosh", "core/grep", "core/head", "core/hexdump", "core/hostname",
+		"core/id", "core/io", "core/kill", "core/ln", "core/losetup", "core/lsmod",
+		"core/mkdir", "core/mkfifo", "core/mknod", "core/mktemp", "core/more", "core/mount", "core/mv",
+		"core/nohup", "core/pidof", "core/printenv", "core/ps", "core/pwd",
+		"core/readlink", "core/realpath", "core/rm", "core/seq", "core/sleep", "core/sort",
+		"core/strings", "core/sync", "core/tail", "core/tee", "core/time", "core/timeout",
+		"core/touch", "core/tr", "core/true", "core/truncate", "core/tty", "core/umount", "core/uname", "core/uniq",
+		"core/unshare", "core/uptime", "core/wc", "core/which", "core/xargs", "core/yes",
+	}},
+	{"bb-large", []string{
+		"core/blkid", "core/find", "core/free", "core/insmod", "core/ip", "core/ls",
+		"core/md5sum", "core/ping", "core/rmmod", "core/shasum", "core/stty", "exp/modprobe",
+	}},
+}
+
+// program is one executable of several commands.
+type program struct {
+	name     string
+	commands []string
 }
 
 const uroot = "github.com/u-root/u-root/cmds/"
@@ -43,16 +61,28 @@ func userlandSources(s *source) ([]byte, error) {
 // build's, which is parallel enough.
 var oneBuild sync.Mutex
 
-// buildUserland has u-root's busybox compiler make one program of all commands.
+// buildUserland has u-root's busybox compiler make the programs.
 func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 	oneBuild.Lock()
 	defer oneBuild.Unlock()
+	var files []File
+	for _, p := range programs {
+		content, err := p.build(ctx, s, dir)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, p.files(content)...)
+	}
+	return append(files, shells...), nil
+}
+
+func (p program) build(ctx context.Context, s *source, dir string) ([]byte, error) {
 	tmp, err := os.MkdirTemp(dir, "gopath-") // a run that is killed leaves it in a half-made entry
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	if err := generate(s, tmp); err != nil {
+	if err := p.generate(s, tmp); err != nil {
 		return nil, err
 	}
 	main := filepath.Join(tmp, "src/bb.u-root.com/bb")
@@ -63,11 +93,7 @@ func buildUserland(ctx context.Context, s *source, dir string) ([]File, error) {
 	if err := s.compile(ctx, main, binary, ".", "GO111MODULE=off", "GOPATH="+tmp, "GOFLAGS=-tags="+plainShell); err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
-	return userlandFiles(content), nil
+	return os.ReadFile(binary)
 }
 
 // shSource makes the busybox answer to the shell's usual names: it goes by
@@ -96,9 +122,9 @@ const plainShell = "goshsmall"
 // dir, a GOPATH. Compiling them ourselves can be cancelled, and uses the
 // standard library as it lies in Go's cache: u-root's own build turns inlining
 // off and so compiles it anew, which takes a minute.
-func generate(s *source, dir string) error {
+func (p program) generate(s *source, dir string) error {
 	var paths []string
-	for _, c := range commands {
+	for _, c := range p.commands {
 		paths = append(paths, uroot+c)
 	}
 	err := bb.BuildBusybox(log.New(io.Discard, "", 0), &bb.Opts{
@@ -121,12 +147,14 @@ func (s *source) busyboxEnv() *golang.Environ {
 		golang.WithBuildTag(plainShell))
 }
 
-// userlandFiles lays the program out: /bbin/bb, a link to it for each command,
-// and the shell where scripts look for it.
-func userlandFiles(bb []byte) []File {
-	files := []File{{Name: "bbin/bb", Mode: 0o755, Content: bb}}
-	for _, c := range commands {
-		files = append(files, File{Name: "bbin/" + path.Base(c), Link: "bb"})
+// files are the program in /bbin and a link to it for each command.
+func (p program) files(content []byte) []File {
+	files := []File{{Name: "bbin/" + p.name, Mode: 0o755, Content: content}}
+	for _, c := range p.commands {
+		files = append(files, File{Name: "bbin/" + path.Base(c), Link: p.name})
 	}
-	return append(files, File{Name: "bin/sh", Link: "../bbin/gosh"}, File{Name: "bin/bash", Link: "../bbin/gosh"})
+	return files
 }
+
+// shells are the shell where scripts look for it.
+var shells = []File{{Name: "bin/sh", Link: "../bbin/gosh"}, {Name: "bin/bash", Link: "../bbin/gosh"}}
