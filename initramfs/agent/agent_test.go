@@ -265,17 +265,33 @@ func TestFirstReasonStands(t *testing.T) {
 // The threads that a step runs on are new each time, with signals blocked, and
 // gone afterwards.
 func TestFreshThreads(t *testing.T) {
-	seen := map[int]bool{}
-	for range 20 {
-		onFreshThread(func() {
-			var old unix.Sigset_t
-			require.NoError(t, unix.PthreadSigmask(unix.SIG_BLOCK, nil, &old))
-			assert.NotZero(t, old.Val[0]&(1<<(unix.SIGURG-1)), "SIGURG is blocked")
-			seen[unix.Gettid()] = true
-		})
+	var waiting parkedThreads
+	for name, thread := range map[string]func(func()){"started": onFreshThread, "parked": waiting.do} {
+		seen := map[int]bool{}
+		for range 2 * parked {
+			thread(func() {
+				var old unix.Sigset_t
+				require.NoError(t, unix.PthreadSigmask(unix.SIG_BLOCK, nil, &old))
+				assert.NotZero(t, old.Val[0]&(1<<(unix.SIGURG-1)), "SIGURG is blocked")
+				seen[unix.Gettid()] = true
+			})
+		}
+		assert.Len(t, seen, 2*parked, name)
 	}
-	assert.Len(t, seen, 20)
 	scrubStacks()
+}
+
+// TestLastParkedThreadIsNotUsed: behind its stack may lie anything.
+func TestLastParkedThreadIsNotUsed(t *testing.T) {
+	var p parkedThreads
+	for range parked - 1 {
+		p.do(func() {})
+	}
+	require.Len(t, p, 1)
+	last := p[0]
+	p.do(func() {})
+	assert.Len(t, p, parked-1)
+	assert.NotContains(t, p, last)
 }
 
 func TestFirmwareIsOfferedWhereThereIsAny(t *testing.T) {

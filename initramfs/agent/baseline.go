@@ -65,6 +65,7 @@ func logSections() {
 // baseline scans until two reads agree, and keeps the last as what the boot
 // itself left.
 func (a *agent) baseline() error {
+	takeFreePages()
 	sleep(minAge)
 	err := a.scans(func() bool { return true })
 	a.before = a.leaks.last

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,16 +24,20 @@ const (
 type detector struct {
 	previous, last []byte
 	passed         passedRecords // of the reads before those
+	threads        parkedThreads // that scan
+	dropped        int           // bytes of reads that no collection has freed yet
 	scans          int
 	unref          int // min_unref_scans; -1 where the kernel has none
 }
 
 // command writes one command. Each counts only when it was taken in full: a
 // detector that is off answers EPERM (EBUSY up to 4.19).
-func (d *detector) command(cmd string) error {
+func (d *detector) command(cmd string) error { return commandOn(onFreshThread, cmd) }
+
+func commandOn(thread func(func()), cmd string) error {
 	var n int
 	var err error
-	onFreshThread(func() { n, err = writeFile(leakFile, cmd) })
+	thread(func() { n, err = writeFile(leakFile, cmd) })
 	return taken(cmd, n, err)
 }
 
@@ -55,22 +60,40 @@ func taken(cmd string, n int, err error) error {
 // thread is off already, and is refused by a dead detector.
 func (d *detector) prove() error { return d.command("scan=off") }
 
+// quietTime is between a scan and the read of it. The kernel hands out a few records
+// a read, and finds the next one by how many objects are in front of it: one that is
+// freed meanwhile, as those of the thread that has scanned are, makes it skip records.
+const quietTime = 200 * time.Millisecond
+
 // scan makes one scan, reads the file, and keeps the read before it.
 func (d *detector) scan() (wire.Scan, error) {
 	begin := uptime()
-	if err := d.command("scan"); err != nil {
+	if err := commandOn(d.threads.do, "scan"); err != nil {
 		return wire.Scan{}, err
 	}
 	took := uptime() - begin
+	sleep(quietTime)
 	text, err := d.read()
 	if err != nil {
 		return wire.Scan{}, err
 	}
 	d.passed.keep(d.previous, d.last, text)
+	d.drop(d.previous)
 	d.previous, d.last = d.last, text
 	d.scans++
-	runtime.GC() // the read before the previous one, up to 64 MiB
 	return wire.Scan{N: d.scans, Jiffies: jiffies(), Bytes: len(text), Records: len(records(text)), TookNS: int64(took)}, nil
+}
+
+// maxDropped is how much dropped reads may hold: each collection costs as much as a
+// fiftieth of a scan, and its code is translated by each clone anew.
+const maxDropped = 8 << 20
+
+// drop counts a read, of up to 64 MiB, that nobody needs any more.
+func (d *detector) drop(read []byte) {
+	if d.dropped += cap(read); d.dropped > maxDropped {
+		runtime.GC()
+		d.dropped = 0
+	}
 }
 
 // read takes the whole file in one go. A read that the host would refuse for
