@@ -16,7 +16,7 @@ import (
 )
 
 // templateFormat changes with what a template's entry holds.
-const templateFormat = 1
+const templateFormat = 2
 
 // templateKey names everything that made a template: another kernel, agent,
 // QEMU or argument makes another one.

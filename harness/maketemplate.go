@@ -30,11 +30,14 @@ func (t *Template) make(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.Remove(p.initrd); err != nil { // a clone's memory has it
+		return hostError("", "template: %w", err)
+	}
 	if info.Cold == "" {
 		if err := digHoles(p.ram); err != nil {
 			return hostError("", "template: %w", err)
 		}
-		if info.Bytes, err = diskBytes(p.ram, p.initrd, filepath.Join(dir, fileState)); err != nil {
+		if info.Bytes, err = diskBytes(p.ram, filepath.Join(dir, fileState)); err != nil {
 			return hostError("", "template: %w", err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 const (
 	fileRAM      = "ram"           // the guest's memory, sparse
 	fileState    = "state"         // QEMU's migration stream without the memory
-	fileInitrd   = "initrd"        // archives, concatenated
+	fileInitrd   = "initrd"        // archives, concatenated, while it boots
 	fileAnswer   = "answer"        // what the agent had said
 	fileConsole  = "console.log"   // what the kernel had printed
 	fileTemplate = "template.json" // templateInfo
@@ -55,7 +55,7 @@ type templateInfo struct {
 	Command string `json:"command"`
 	// Seconds is how long that took.
 	Seconds float64 `json:"seconds"`
-	// Bytes is the disk space of RAM, state and initramfs.
+	// Bytes is the disk space of RAM and state.
 	Bytes int64 `json:"bytes,omitempty"`
 }
 
@@ -236,7 +236,7 @@ func (t *Template) clone(ctx context.Context, job []byte, opt RunOptions) (*gues
 	p := t.plan
 	p.role, p.orphan, p.debug, p.idle = roleClone, opt.Keep, opt.Debugger != nil, opt.Terminal != nil
 	p.extra = p.doors(dir)
-	p.ram, p.initrd, p.job = ram, filepath.Join(t.dir, fileInitrd), dir.file("job")
+	p.ram, p.job = ram, dir.file("job")
 	return t.host.restore(ctx, dir, p, filepath.Join(t.dir, fileState), job)
 }
 
