@@ -89,11 +89,13 @@ func TestWalkStripShowsTheWorst(t *testing.T) {
 // TestWalkWithoutFindings: that nothing came of a walk is said only where that is so.
 func TestWalkWithoutFindings(t *testing.T) {
 	walk := &reports.WalkResult{Allocations: 3, Failed: 3}
-	known := []reports.Leak{{Status: reports.Known, Walk: []int{2}}}
+	known := reports.Leak{Status: reports.Known, Walk: []int{2}}
+	more := reports.Leak{Status: reports.New, Walk: []int{3}}
 	for want, run := range map[string]reports.Run{
-		"3 of 3 allocations failed once, and nothing came of it":       {Verdict: reports.Clean, Walk: walk},
-		"3 of 3 allocations failed once, and nothing new came of it":   {Verdict: reports.Clean, Walk: walk, Leaks: known},
-		"3 of 3 allocations failed once, and the walk is not complete": {Verdict: reports.None, Walk: walk},
+		"3 of 3 allocations failed once, and nothing came of it":                      {Verdict: reports.Clean, Walk: walk},
+		"3 of 3 allocations failed once, and nothing new came of it":                  {Verdict: reports.Clean, Walk: walk, Leaks: []reports.Leak{known}},
+		"3 of 3 allocations failed once, and more came of it than the baseline knows": {Verdict: reports.Leaks, Walk: walk, Leaks: []reports.Leak{known, more}},
+		"3 of 3 allocations failed once, and the walk is not complete":                {Verdict: reports.None, Walk: walk},
 	} {
 		require.Equal(t, want, walkSummary(run))
 	}
