@@ -135,3 +135,12 @@ func (t *tail) lastLine() string {
 	}
 	return ": " + string(bytes.TrimSpace(text[bytes.LastIndexByte(text, '\n')+1:]))
 }
+
+// firstLine is ": LINE" with the first line that came, or nothing.
+func (t *tail) firstLine() string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(t.Bytes()), []byte("\n"))
+	if len(line) == 0 {
+		return ""
+	}
+	return ": " + string(line)
+}

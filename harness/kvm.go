@@ -57,6 +57,16 @@ func (h *Host) KVM(ctx context.Context, arch string) error {
 	return err
 }
 
+// giveUpKVM has further guests emulated. What a virtual machine's host holds back of
+// the processor may show no sooner than in a guest: KVM could not execute the first
+// XRSTOR of a kernel (QEMU 7.2, "KVM internal error. Suberror: 1").
+func (h *Host) giveUpKVM(program, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kvm[program] = errors.New(why)
+	h.logf("KVM: %s: emulating from now on", why)
+}
+
 func proveKVM(ctx context.Context, f archFacts, program, device string) error {
 	if f.goarch != runtime.GOARCH {
 		return errors.New("it is for guests of this machine's own architecture")

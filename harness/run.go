@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kmemgate/kmemgate/reports"
@@ -52,7 +53,12 @@ func (h *Host) Boot(ctx context.Context, m Machine, job []byte, opt RunOptions) 
 		return nil, err
 	}
 	c := newCapture(p, "cold", note)
-	return c, h.finish(ctx, g, nil, c, opt)
+	err = h.finish(ctx, g, nil, c, opt)
+	if err == nil && p.kvm && c.Reason == reports.ReasonQEMU && strings.Contains(c.Detail, internalError) && opt.Terminal == nil && opt.Debugger == nil {
+		h.giveUpKVM(p.qemu, c.Detail)
+		return h.Boot(ctx, m, job, opt)
+	}
+	return c, err
 }
 
 // bootCold is Boot where clones are the rule: the user is told why this is none.

@@ -54,6 +54,8 @@ func (w *watcher) watch(ctx context.Context) ending {
 				return w.shutdown(e.reason())
 			case e.portClosed():
 				return w.closed(ctx)
+			case e.Name == "STOP" && w.broken(ctx):
+				return ending{reports.ReasonQEMU, internalError + w.guest.stderr.firstLine()}
 			}
 		case <-w.guest.exited:
 			return w.gone()
@@ -67,6 +69,16 @@ func (w *watcher) watch(ctx context.Context) ending {
 			}
 		}
 	}
+}
+
+// internalError is a stop that neither we nor the guest asked for.
+const internalError = "QEMU stopped the guest for an internal error"
+
+func (w *watcher) broken(ctx context.Context) bool {
+	var status struct {
+		Status string `json:"status"`
+	}
+	return w.guest.qmp.Do(ctx, "query-status", nil, &status) == nil && status.Status == "internal-error"
 }
 
 // reached tells a guest that said everything from one whose answer broke off.
