@@ -56,7 +56,7 @@ func (g *guest) launch(p plan, control *os.File) error {
 		}
 		launcher := p.launcher(os.Getpid(), g.dir)
 		o.QEMUCommand, o.QEMUArgs = launcher[0], append(launcher[1:], p.args()...)
-		if p.role != roleClone { // whose memory holds them: to load them costs 15 ms
+		if p.role != roleClone { // whose memory holds them: to load them costs 12 to 15 ms
 			o.Kernel, o.KernelArgs, o.Initramfs = p.Kernel.Image, p.kernelArgs(), p.initrd
 		}
 		o.SerialOutput = append(o.SerialOutput, g.stderr)

@@ -155,8 +155,8 @@ func (p plan) args() []string {
 		// its bell. With one it is served when the host gets around to it, and
 		// two runs differ by milliseconds.
 		//
-		// Of the 31 ports that it has unless told otherwise, each takes two queues
-		// with 5 KiB that every scan reads; port 0 is another kind's.
+		// Of the 31 ports that it has unless told otherwise, each takes two queues of
+		// 4 KiB that every scan reads; port 0 is another kind's.
 		"-device", "virtio-serial-pci,ioeventfd=off,max_ports=2", "-device", "virtserialport,id=port,chardev=port,name=" + portName,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", p.qmpFD), "-mon", "chardev=qmp,mode=control",
 		"-no-reboot", // a panic ends QEMU with SHUTDOWN guest-reset

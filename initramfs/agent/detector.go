@@ -25,7 +25,7 @@ type detector struct {
 	previous, last []byte
 	passed         passedRecords // of the reads before those
 	threads        parkedThreads // that scan
-	dropped        int           // bytes of reads that no collection has freed yet
+	uncollected    int           // bytes that reads took since the last collection
 	scans          int
 	unref          int // min_unref_scans; -1 where the kernel has none
 }
@@ -67,6 +67,7 @@ const quietTime = 200 * time.Millisecond
 
 // scan makes one scan, reads the file, and keeps the read before it.
 func (d *detector) scan() (wire.Scan, error) {
+	d.collect()
 	begin := uptime()
 	if err := commandOn(d.threads.do, "scan"); err != nil {
 		return wire.Scan{}, err
@@ -78,21 +79,21 @@ func (d *detector) scan() (wire.Scan, error) {
 		return wire.Scan{}, err
 	}
 	d.passed.keep(d.previous, d.last, text)
-	d.drop(d.previous)
 	d.previous, d.last = d.last, text
 	d.scans++
 	return wire.Scan{N: d.scans, Jiffies: jiffies(), Bytes: len(text), Records: len(records(text)), TookNS: int64(took)}, nil
 }
 
-// maxDropped is how much dropped reads may hold: each collection costs as much as a
-// fiftieth of a scan, and its code is translated by each clone anew.
-const maxDropped = 8 << 20
+// maxUncollected is how much reads may take before a collection. It costs, for its code
+// is translated by each clone anew, and most reads are of some kilobytes.
+const maxUncollected = 8 << 20
 
-// drop counts a read, of up to 64 MiB, that nobody needs any more.
-func (d *detector) drop(read []byte) {
-	if d.dropped += cap(read); d.dropped > maxDropped {
+// collect frees what reads, of up to 64 MiB each, have left behind: those before the
+// last two, and the smaller copies that each has outgrown.
+func (d *detector) collect() {
+	if d.uncollected > maxUncollected {
 		runtime.GC()
-		d.dropped = 0
+		d.uncollected = 0
 	}
 }
 
@@ -105,6 +106,7 @@ func (d *detector) read() ([]byte, error) {
 	if err != nil {
 		return nil, fail(wire.ReasonAgent, fmt.Errorf("read kmemleak: %w", err))
 	}
+	d.uncollected += cap(text)
 	return text, nil
 }
 
