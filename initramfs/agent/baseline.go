@@ -78,7 +78,7 @@ func (a *agent) baseline() error {
 func (a *agent) plantCanary() error {
 	a.log.drain()
 	said := a.log.buf.Len()
-	onFreshThread(func() { occupySlabs(0) })
+	onFreshThread(func() { occupySlabs("0") })
 	pid, err := a.spawn(verbCanary, request{Module: wire.JobModule{Name: canaryName, File: canaryFile}},
 		wire.ReasonCanaryLoad, a.forward)
 	a.canaryPID = pid
@@ -94,6 +94,10 @@ func (a *agent) plantCanary() error {
 	if err != nil {
 		return err
 	}
+	onFreshThread(func() {
+		occupySlabs("1")        // what the canary has freed
+		fillSlabs("2", allFree) // and what that has opened: it is not for each clone to take
+	})
 	// Before the job is there: what the module under test does to the kernel's log
 	// is then held against this.
 	return a.out.Stream(wire.StreamCanary, a.log.text()[said:])

@@ -1,7 +1,9 @@
 package main
 
 import (
-	"fmt"
+	"bytes"
+	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -10,9 +12,23 @@ import (
 // holdings says how many objects of each slab class are taken out of
 // circulation: what two or three slabs of the class hold.
 var holdings = []struct{ class, count int }{
-	{64, 256}, {96, 128}, {128, 96}, {192, 64}, {256, 64}, {512, 64},
-	{1 << 10, 32}, {2 << 10, 32}, {4 << 10, 32}, {8 << 10, 8},
+	{8 << 10, 8}, {4 << 10, 32}, {2 << 10, 32}, {1 << 10, 32},
+	{512, 64}, {256, 64}, {192, 64}, {128, 96}, {96, 128}, {64, 256},
 }
+
+// The holders' names are objects too, of two classes.
+const (
+	shortName = 16
+	longName  = 32
+)
+
+// What fillSlabs takes of a class at most: of all that lies free, and of what the
+// short wait for a job has used. The object freed last is the next one handed out,
+// so that these are the first to be taken.
+const (
+	allFree  = 512
+	waitFree = 64
+)
 
 // xattrHead is struct simple_xattr without its value: 40 bytes, 32 before 6.2
 // (include/linux/xattr.h). Either way the sum falls into the class.
@@ -29,17 +45,88 @@ const xattrHead = 40
 // Extended attributes of a sysfs folder (kernfs keeps trusted.* in plain
 // kmalloc memory) are the holders: any size, two objects each, no option of the
 // kernel needed. Best effort: where it fails, the canary decides all the same.
-func occupySlabs(round int) {
-	value := make([]byte, 8<<10)
-	for _, h := range holdings {
-		for n := range h.count {
-			name := fmt.Sprintf("trusted.%d-%d-%d", round, h.class, n)
-			if n%2 == 0 { // the name is an object too: of 32 bytes, or of 16
-				name += strings.Repeat("-", max(0, 24-len(name)))
-			}
-			if unix.Setxattr("/sys/kernel", name, value[:h.class-xattrHead], 0) != nil {
-				return
+func occupySlabs(round string) {
+	set := attributes{round: round}
+	for _, o := range holdings {
+		for n := range o.count {
+			set.hold(o.class, n%2 == 0)
+		}
+	}
+}
+
+// fillSlabs takes what the kernel counts as free in its slabs, up to most of each
+// class: of a clone's allocations, those of occupySlabs were three in four.
+func fillSlabs(round string, most int) {
+	table, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		occupySlabs(round)
+		return
+	}
+	free := freeObjects(table, most)
+	set := attributes{round: round}
+	for _, o := range holdings {
+		count := free[o.class]
+		if o.class == 64 { // the last: all names that are still wanted
+			count = max(count, free[shortName]+free[longName])
+		}
+		for range count {
+			long := free[longName] > 0
+			set.hold(o.class, long)
+			if long {
+				free[longName]--
+			} else {
+				free[shortName] = max(0, free[shortName]-1)
 			}
 		}
 	}
 }
+
+// freeObjects counts the free objects of each class of kmalloc, up to most. Guests boot with
+// slub_debug, and a cache that is debugged has free objects in listed slabs only,
+// so that all are counted.
+//
+// Example: kmalloc-64   466   512   64   64   1 : tunables …
+func freeObjects(slabinfo []byte, most int) map[int]int {
+	free := map[int]int{}
+	for line := range bytes.Lines(slabinfo) {
+		f := bytes.Fields(line)
+		if len(f) < 4 || string(f[0]) != "kmalloc-"+kmallocName(f[3]) {
+			continue
+		}
+		class, _ := strconv.Atoi(string(f[3]))
+		active, _ := strconv.Atoi(string(f[1]))
+		total, _ := strconv.Atoi(string(f[2]))
+		free[class] = min(max(0, total-active), most)
+	}
+	return free
+}
+
+// kmallocName is how a cache's name tells its size.
+func kmallocName(size []byte) string {
+	if n, _ := strconv.Atoi(string(size)); n >= 1<<10 {
+		return strconv.Itoa(n>>10) + "k"
+	}
+	return string(size)
+}
+
+// attributes hold objects; what is set once stays.
+type attributes struct {
+	round string // tells its names from those of others
+	n     int
+	full  bool
+}
+
+// hold takes an object of the class, and its name one of another.
+func (a *attributes) hold(class int, long bool) {
+	if a.full {
+		return
+	}
+	name := "trusted." + a.round + "-" + strconv.Itoa(a.n)
+	a.n++
+	if long {
+		name += strings.Repeat("-", max(0, longName-8-len(name)))
+	}
+	a.full = unix.Setxattr("/sys/kernel", name, blank[:class-xattrHead], 0) != nil
+}
+
+var blank [8 << 10]byte

@@ -18,7 +18,7 @@ func (a *agent) work() error {
 	if a.job.Walk == nil && !a.job.Shell && !a.job.Turns {
 		a.startCounting()
 	}
-	occupySlabs(1) // what the wait for the job has freed
+	fillSlabs("3", waitFree) // what the wait for the job has freed
 	switch {
 	case a.job.Shell:
 		return a.shell()
