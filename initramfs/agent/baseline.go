@@ -94,17 +94,35 @@ func (a *agent) plantCanary() error {
 	if err != nil {
 		return err
 	}
-	onFreshThread(func() {
-		occupySlabs("1")        // what the canary has freed
-		fillSlabs("2", allFree) // and what that has opened: it is not for each clone to take
-	})
+	if err := a.prepare(); err != nil {
+		return err
+	}
 	// Before the job is there: what the module under test does to the kernel's log
 	// is then held against this.
 	return a.out.Stream(wire.StreamCanary, a.log.text()[said:])
 }
 
+// prepare does for all clones of a template what each would do for itself: a clone's
+// QEMU translates all of its code anew.
+func (a *agent) prepare() error {
+	rehearse()
+	if err := a.keepSpares(); err != nil {
+		return err
+	}
+	var err error
+	if a.region, err = openRegion(); err != nil {
+		return fail(wire.ReasonBadJob, err)
+	}
+	onFreshThread(func() {
+		occupySlabs("1")        // what the canary has freed
+		fillSlabs("2", allFree) // and what that has opened
+	})
+	return nil
+}
+
 // settle waits for what the work left under way.
 func (a *agent) settle() error {
+	a.dismissSpares()
 	renewThread()
 	sleep(settleTime)
 	return nil

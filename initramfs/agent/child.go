@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,19 +14,21 @@ import (
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
 
-// The verbs of a child: argv[1]. argv[2] is the request in JSON. What a child
-// has to say goes to descriptor 3, in frames, and is handed on to the host.
+// The verbs of a child. What it is asked comes over descriptor 0; what it has to say
+// goes to descriptor 3, in frames, and is handed on to the host.
 const (
 	verbLoad   = "load"
 	verbUnload = "unload"
 	verbCanary = "canary"
 	verbWalk   = "walk"
 
-	childPort = 3
+	childAsked = 0
+	childPort  = 3
 )
 
 // request is what a child is asked to do.
 type request struct {
+	Verb   string         `json:"verb"`
 	Module wire.JobModule `json:"module"`
 	Cycle  int            `json:"cycle"`
 	// Of a walk: which allocation fails, and what to say of that.
@@ -42,14 +44,19 @@ const (
 	childBroken  = 2 // could not even do that
 )
 
-// child is the main function of a child. Its kernel stack, full of the
-// module's addresses, goes away with it.
-func child(args []string) int {
-	if len(args) != 2 {
+// child is the main function of a child. It waits to be asked, does it, and ends: its
+// kernel stack, full of the module's addresses, goes away with it.
+func child() int {
+	rehearse()
+	text, err := io.ReadAll(os.NewFile(childAsked, "asked"))
+	if err != nil {
 		return childBroken
 	}
+	if len(text) == 0 {
+		return childOK // dismissed
+	}
 	var r request
-	if err := json.Unmarshal([]byte(args[1]), &r); err != nil {
+	if err := json.Unmarshal(text, &r); err != nil {
 		return childBroken
 	}
 	c := &worker{out: wire.NewWriter(port(childPort)), log: openKernelLog()}
@@ -57,11 +64,11 @@ func child(args []string) int {
 	verbs := map[string]func(request) error{
 		verbLoad: c.load, verbUnload: c.unload, verbCanary: c.canary, verbWalk: c.walkStep,
 	}
-	do, known := verbs[args[0]]
+	do, known := verbs[r.Verb]
 	if !known {
 		return childBroken
 	}
-	err := do(r)
+	err = do(r)
 	var t *trouble
 	switch {
 	case err == nil:
@@ -91,25 +98,22 @@ const self = "/init"
 // relay as it is. Past the limit of guest time the child is killed; one that
 // does not even die hangs in the kernel, which is the error `hang`.
 func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind, []byte) error) (int, error) {
-	arg, err := json.Marshal(r)
+	r.Verb = verb
+	text, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return 0, fmt.Errorf("pipe: %w", err)
-	}
-	pid, err := syscall.ForkExec(self, []string{"kmemgate", verb, string(arg)}, &syscall.ProcAttr{
-		Env:   []string{"GODEBUG=asyncpreemptoff=1"},
-		Files: []uintptr{0, 1, 2, uintptr(pipe[1])},
-	})
-	unix.Close(pipe[1])
-	defer unix.Close(pipe[0])
+	c, err := a.takeSpare()
 	if err != nil {
 		return 0, memory(fmt.Errorf("start %s: %w", verb, err))
 	}
+	pid := c.pid
+	defer unix.Close(c.says)
+	if err := c.ask(text); err != nil {
+		return pid, fmt.Errorf("ask for %s: %w", verb, err)
+	}
 	deadline := uptime() + a.limit
-	relayErr := relayFrames(timedReader{pipe[0], deadline}, relay)
+	relayErr := relayFrames(timedReader{c.says, deadline}, relay)
 	if errors.Is(relayErr, errLate) {
 		unix.Kill(pid, unix.SIGKILL)
 	}
@@ -219,8 +223,10 @@ func waitUntil(pid int, deadline time.Duration) (unix.WaitStatus, bool) {
 	}
 }
 
-// reap ends everything that a script left running, and waits for it.
-func reap() {
+// reap ends everything that a script left running, and waits for it. Children that
+// wait to be asked are ended as well.
+func (a *agent) reap() {
+	defer a.dismissSpares()
 	_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: nobody is left
 	for range 1000 {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 	"time"
 
@@ -46,7 +45,7 @@ func timerListJiffies() (uint64, bool) {
 	var err error
 	// On a thread of its own: printing symbols leaves the ends of page-sized
 	// buffers on the stack, and the end of one object is the start of the next.
-	onFreshThread(func() { b, err = os.ReadFile("/proc/timer_list") })
+	onFreshThread(func() { b, err = readFile("/proc/timer_list") })
 	if err != nil {
 		return 0, false
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -71,7 +70,7 @@ func (c *counter) arm() error {
 // proveIdle makes allocations that are no module's: none may be counted.
 func (c *counter) proveIdle() error {
 	for range 8 {
-		if _, err := os.ReadFile("/proc/version"); err != nil {
+		if _, err := readFile("/proc/version"); err != nil {
 			return err
 		}
 	}
@@ -100,7 +99,7 @@ func (c *counter) disarm() (int, error) {
 			continue
 		}
 		var b []byte
-		if b, err = os.ReadFile(filepath.Join(faultAttrs[0], s.name)); err == nil && !s.is(string(bytes.TrimSpace(b))) {
+		if b, err = readFile(filepath.Join(faultAttrs[0], s.name)); err == nil && !s.is(string(bytes.TrimSpace(b))) {
 			err = fmt.Errorf("failslab's %s is now %s", s.name, bytes.TrimSpace(b))
 		}
 	}
@@ -118,7 +117,7 @@ func (s setting) is(value string) bool {
 }
 
 func readInt(path string) (int, error) {
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -136,22 +135,12 @@ func readToEOF(path string, limit int) ([]byte, error) {
 	}
 }
 
-// writeFile makes exactly one write.
-func writeFile(path, s string) (int, error) {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd)
-	return unix.Write(fd, []byte(s))
-}
-
 // setMinUnrefScans asks for reports after one scan without a reference, and
 // tells what the kernel then has; -1 where it has no such file. Kernels from
 // 7.x want up to three.
 func setMinUnrefScans(file string) int {
 	read := func() int {
-		b, err := os.ReadFile(file)
+		b, err := readFile(file)
 		if err != nil {
 			return -1
 		}

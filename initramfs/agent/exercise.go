@@ -26,7 +26,7 @@ func (a *agent) exercise(cycle int) error {
 	}
 	script := filepath.Join(jobDir, a.job.Exercise)
 	_, status, late, err := a.runScript(script, cycle, false)
-	reap()
+	a.reap()
 	if err != nil {
 		return err
 	}

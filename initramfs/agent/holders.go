@@ -16,7 +16,7 @@ const maxSuspects = 8
 // and device files that processes have open. The kernel counts references and
 // keeps no list of who has them, so these are what is known to take one.
 func suspects(proc, own string) []string {
-	text, _ := os.ReadFile(filepath.Join(proc, "mounts"))
+	text, _ := readFile(filepath.Join(proc, "mounts"))
 	list := append(jobMounts(text), openDevices(proc, own)...)
 	return list[:min(len(list), maxSuspects)]
 }
@@ -57,7 +57,7 @@ func openDevices(proc, own string) []string {
 		if err != nil || !strings.HasPrefix(target, "/dev/") || slices.Contains(everyones, target) || exe == own {
 			continue
 		}
-		comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
+		comm, _ := readFile(filepath.Join(dir, "comm"))
 		list = append(list, fmt.Sprintf("%s open in %s (pid %s)", target, bytes.TrimSpace(comm), filepath.Base(dir)))
 	}
 	slices.Sort(list)

@@ -16,10 +16,7 @@ import (
 
 // awaitJob waits for the job and unpacks it.
 func (a *agent) awaitJob() error {
-	r, err := openRegion()
-	if err != nil {
-		return fail(wire.ReasonBadJob, err)
-	}
+	r := a.region
 	defer r.close()
 	r.await()
 	archive, err := wire.ReadJob(r, int64(len(r)))

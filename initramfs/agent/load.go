@@ -104,7 +104,7 @@ func sections(name string) map[string]uint64 {
 	}
 	at := map[string]uint64{}
 	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		b, err := readFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			continue
 		}
@@ -119,7 +119,7 @@ func sections(name string) map[string]uint64 {
 // coreSize reads the second field of the module's line in /proc/modules:
 // "foo 16384 0 - Live 0xffffffffc0000000 (O)".
 func coreSize(name string) uint64 {
-	b, err := os.ReadFile("/proc/modules")
+	b, err := readFile("/proc/modules")
 	if err != nil {
 		return 0
 	}
@@ -182,7 +182,7 @@ func holders(name string) (by []string, refs int) {
 	for _, e := range entries {
 		by = append(by, e.Name())
 	}
-	b, _ := os.ReadFile(filepath.Join("/sys/module", name, "refcnt"))
+	b, _ := readFile(filepath.Join("/sys/module", name, "refcnt"))
 	refs, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 	return by[:min(len(by), 64)], refs
 }

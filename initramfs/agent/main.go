@@ -30,7 +30,7 @@ func init() {
 
 func main() {
 	if os.Getpid() != 1 {
-		os.Exit(child(os.Args[1:]))
+		os.Exit(child())
 	}
 	occupyStacks()
 	go func() {
@@ -50,6 +50,8 @@ type agent struct {
 	limit   time.Duration // guest time for one load, unload or script
 	hz      int
 	output  []byte   // of the script
+	spares  []spare  // children that wait
+	region  region   // where the job will lie
 	counter *counter // of allocations; nil where the kernel cannot
 
 	filtered bool // a walk's faults are those of allocations under a module's code

@@ -2,19 +2,23 @@ package main
 
 import (
 	"bytes"
-	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// holdings says how many objects of each slab class are taken out of
-// circulation: what two or three slabs of the class hold.
-var holdings = []struct{ class, count int }{
-	{8 << 10, 8}, {4 << 10, 32}, {2 << 10, 32}, {1 << 10, 32},
-	{512, 64}, {256, 64}, {192, 64}, {128, 96}, {96, 128}, {64, 256},
-}
+// holding says how many objects of a slab class are taken out of circulation.
+type holding struct{ class, count int }
+
+// What two or three slabs of each class hold; of the large ones half is taken later.
+var (
+	largeHoldings = []holding{{8 << 10, 4}, {4 << 10, 16}, {2 << 10, 16}, {1 << 10, 16}}
+	smallHoldings = []holding{{512, 64}, {256, 64}, {192, 64}, {128, 96}, {96, 128}, {64, 256}}
+)
 
 // The holders' names are objects too, of two classes.
 const (
@@ -42,29 +46,33 @@ const xattrHead = 40
 // never reported (measured, 6.12; with VMAP_STACK stacks are scanned in spite
 // of stack=off, as vmalloc areas).
 //
-// Extended attributes of a sysfs folder (kernfs keeps trusted.* in plain
-// kmalloc memory) are the holders: any size, two objects each, no option of the
-// kernel needed. Best effort: where it fails, the canary decides all the same.
+// Extended attributes of sysfs folders (kernfs keeps trusted.* in plain kmalloc
+// memory) are the holders: any size, two objects each, no option of the kernel
+// needed. Best effort: where it fails, the canary decides all the same.
+//
+// 7.x keeps them in a hash table, for which a kworker makes a larger one now and then.
+// The addresses of the old tables stay on its stack, and the canary was given the
+// memory of one (found in guest memory, 7.3 on arm64). So the kworker is waited for,
+// and the rest of the large objects takes what it has freed.
 func occupySlabs(round string) {
-	set := attributes{round: round}
-	for _, o := range holdings {
-		for n := range o.count {
-			set.hold(o.class, n%2 == 0)
-		}
-	}
+	set := attributes{round: round, folders: holderFolders()}
+	set.take(largeHoldings)
+	set.take(smallHoldings)
+	sleep(time.Second)
+	set.take(largeHoldings)
 }
 
 // fillSlabs takes what the kernel counts as free in its slabs, up to most of each
 // class: of a clone's allocations, those of occupySlabs were three in four.
 func fillSlabs(round string, most int) {
-	table, err := os.ReadFile("/proc/slabinfo")
+	table, err := readFile("/proc/slabinfo")
 	if err != nil {
 		occupySlabs(round)
 		return
 	}
 	free := freeObjects(table, most)
-	set := attributes{round: round}
-	for _, o := range holdings {
+	set := attributes{round: round, folders: holderFolders()}
+	for _, o := range slices.Concat(largeHoldings, smallHoldings) {
 		count := free[o.class]
 		if o.class == 64 { // the last: all names that are still wanted
 			count = max(count, free[shortName]+free[longName])
@@ -109,11 +117,30 @@ func kmallocName(size []byte) string {
 	return string(size)
 }
 
+// perFolder is how many attributes a round gives to a folder: 6.1 looks through all of
+// a folder's for a name.
+const perFolder = 12
+
+// holderFolders are the slab caches' own, a hundred and more, and one that is always there.
+func holderFolders() []string {
+	list, _ := filepath.Glob("/sys/kernel/slab/*")
+	return append(list, "/sys/kernel")
+}
+
 // attributes hold objects; what is set once stays.
 type attributes struct {
-	round string // tells its names from those of others
-	n     int
-	full  bool
+	round   string // tells its names from those of others
+	folders []string
+	n       int
+	full    bool
+}
+
+func (a *attributes) take(list []holding) {
+	for _, o := range list {
+		for n := range o.count {
+			a.hold(o.class, n%2 == 0)
+		}
+	}
 }
 
 // hold takes an object of the class, and its name one of another.
@@ -122,11 +149,12 @@ func (a *attributes) hold(class int, long bool) {
 		return
 	}
 	name := "trusted." + a.round + "-" + strconv.Itoa(a.n)
+	folder := a.folders[min(a.n/perFolder, len(a.folders)-1)]
 	a.n++
 	if long {
 		name += strings.Repeat("-", max(0, longName-8-len(name)))
 	}
-	a.full = unix.Setxattr("/sys/kernel", name, blank[:class-xattrHead], 0) != nil
+	a.full = unix.Setxattr(folder, name, blank[:class-xattrHead], 0) != nil
 }
 
 var blank [8 << 10]byte

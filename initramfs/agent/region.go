@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ func openRegion() (region, error) {
 }
 
 func id(dir, name string) string {
-	b, _ := os.ReadFile(filepath.Join(dir, name))
+	b, _ := readFile(filepath.Join(dir, name))
 	return strings.TrimSpace(string(b))
 }
 

@@ -109,7 +109,7 @@ func openPort() (port, error) {
 	for range 1000 {
 		names, _ := filepath.Glob("/sys/class/virtio-ports/*/name")
 		for _, n := range names {
-			b, err := os.ReadFile(n)
+			b, err := readFile(n)
 			if err != nil || strings.TrimSpace(string(b)) != portName {
 				continue
 			}

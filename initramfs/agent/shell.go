@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 // shell gives a person the guest: u-root's shell on the console, the job's
 // files at hand, modules not loaded. When the shell ends, so does the run.
 func (a *agent) shell() error {
+	a.dismissSpares()
 	tty, err := unix.Open(consoleDevice(), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fail(wire.ReasonAgent, fmt.Errorf("open the console: %w", err))
@@ -36,7 +36,7 @@ func (a *agent) shell() error {
 			break
 		}
 	}
-	reap()
+	a.reap()
 	return nil
 }
 
@@ -57,7 +57,7 @@ func (a *agent) greeting() string {
 // consoleDevice is the device behind /dev/console, which itself cannot be a
 // controlling terminal: the last name in "tty0 ttyS0".
 func consoleDevice() string {
-	b, _ := os.ReadFile("/sys/class/tty/console/active")
+	b, _ := readFile("/sys/class/tty/console/active")
 	if names := strings.Fields(string(b)); len(names) > 0 {
 		return "/dev/" + names[len(names)-1]
 	}

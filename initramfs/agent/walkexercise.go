@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -53,7 +52,7 @@ func (a *agent) exerciseFailing(counter *intervalCounter, n int) (wire.WalkStep,
 		return step, fail(wire.ReasonAgent, err)
 	}
 	pid, status, late, err := a.runScript(filepath.Join(jobDir, a.job.Exercise), n, true)
-	reap()
+	a.reap()
 	step.PID = pid
 	step.Injected, step.End = counter.disarm(), jiffies()
 	switch {
@@ -105,6 +104,6 @@ func (c *intervalCounter) arm(n int) error {
 // disarm tells whether the fault was met: then no times are left.
 func (c *intervalCounter) disarm() bool {
 	_, _ = writeFile(filepath.Join(c.dir, "probability"), "0")
-	b, err := os.ReadFile(filepath.Join(c.dir, "times"))
+	b, err := readFile(filepath.Join(c.dir, "times"))
 	return err == nil && string(bytes.TrimSpace(b)) == "0"
 }
