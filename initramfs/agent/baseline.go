@@ -78,7 +78,7 @@ func (a *agent) baseline() error {
 func (a *agent) plantCanary() error {
 	a.log.drain()
 	said := a.log.buf.Len()
-	onFreshThread(func() { occupySlabs("0") })
+	onFreshThread(a.slabs.occupySlabs)
 	pid, err := a.spawn(verbCanary, request{Module: wire.JobModule{Name: canaryName, File: canaryFile}},
 		wire.ReasonCanaryLoad, a.forward)
 	a.canaryPID = pid
@@ -114,8 +114,8 @@ func (a *agent) prepare() error {
 		return fail(wire.ReasonBadJob, err)
 	}
 	onFreshThread(func() {
-		occupySlabs("1")        // what the canary has freed
-		fillSlabs("2", allFree) // and what that has opened
+		a.slabs.occupySlabs()      // what the canary has freed
+		a.slabs.fillSlabs(allFree) // and what that has opened
 	})
 	return nil
 }

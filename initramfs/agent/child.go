@@ -14,16 +14,15 @@ import (
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
 
-// The verbs of a child. What it is asked comes over descriptor 0; what it has to say
-// goes to descriptor 3, in frames, and is handed on to the host.
+// The verbs of a child. It is asked over its standard input, in JSON; what it has to
+// say goes to descriptor 3, in frames, and is handed on to the host.
 const (
 	verbLoad   = "load"
 	verbUnload = "unload"
 	verbCanary = "canary"
 	verbWalk   = "walk"
 
-	childAsked = 0
-	childPort  = 3
+	childPort = 3
 )
 
 // request is what a child is asked to do.
@@ -47,8 +46,7 @@ const (
 // child is the main function of a child. It waits to be asked, does it, and ends: its
 // kernel stack, full of the module's addresses, goes away with it.
 func child() int {
-	rehearse()
-	text, err := io.ReadAll(os.NewFile(childAsked, "asked"))
+	text, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return childBroken
 	}
@@ -103,15 +101,12 @@ func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind,
 	if err != nil {
 		return 0, err
 	}
-	c, err := a.takeSpare()
+	c, err := a.askChild(text)
 	if err != nil {
 		return 0, memory(fmt.Errorf("start %s: %w", verb, err))
 	}
 	pid := c.pid
 	defer unix.Close(c.says)
-	if err := c.ask(text); err != nil {
-		return pid, fmt.Errorf("ask for %s: %w", verb, err)
-	}
 	deadline := uptime() + a.limit
 	relayErr := relayFrames(timedReader{c.says, deadline}, relay)
 	if errors.Is(relayErr, errLate) {

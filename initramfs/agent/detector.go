@@ -101,38 +101,12 @@ func (d *detector) collect() {
 func (d *detector) read() ([]byte, error) {
 	var text []byte
 	var err error
-	onFreshThread(func() { text, err = readToEOF(leakFile, wire.MaxStream) })
+	onFreshThread(func() { text, err = readToEOF(leakFile, 256<<10, wire.MaxStream) })
 	if err != nil {
 		return nil, fail(wire.ReasonAgent, fmt.Errorf("read kmemleak: %w", err))
 	}
 	d.uncollected += cap(text)
 	return text, nil
-}
-
-func readToEOF(path string, limit int) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	text := make([]byte, 0, 256<<10)
-	for {
-		if len(text) == cap(text) {
-			text = append(text, 0)[:len(text)]
-		}
-		n, err := unix.Read(fd, text[len(text):cap(text)])
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return nil, err
-		case n == 0:
-			return text, nil
-		}
-		text = text[:len(text)+max(n, 0)]
-		if len(text) > limit {
-			return nil, fmt.Errorf("over %d bytes", limit)
-		}
-	}
 }
 
 // setMinUnrefScans asks for reports after one scan without a reference, and

@@ -30,6 +30,9 @@ func init() {
 
 func main() {
 	if os.Getpid() != 1 {
+		if len(os.Args) > 1 && os.Args[1] == rehearses {
+			rehearse()
+		}
 		os.Exit(child())
 	}
 	occupyStacks()
@@ -49,10 +52,11 @@ type agent struct {
 	job     wire.Job
 	limit   time.Duration // guest time for one load, unload or script
 	hz      int
-	output  []byte   // of the script
-	spares  []spare  // children that wait
-	region  region   // where the job will lie
-	counter *counter // of allocations; nil where the kernel cannot
+	output  []byte         // of the script
+	spares  []childProcess // that wait to be asked
+	slabs   slabHolders    // that lie on what others have freed
+	region  region         // where the job will lie
+	counter *counter       // of allocations; nil where the kernel cannot
 
 	filtered bool // a walk's faults are those of allocations under a module's code
 

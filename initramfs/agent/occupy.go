@@ -54,24 +54,30 @@ const xattrHead = 40
 // The addresses of the old tables stay on its stack, and the canary was given the
 // memory of one (found in guest memory, 7.3 on arm64). So the kworker is waited for,
 // and the rest of the large objects takes what it has freed.
-func occupySlabs(round string) {
-	set := attributes{round: round, folders: holderFolders()}
-	set.take(largeHoldings)
-	set.take(smallHoldings)
+func (h *slabHolders) occupySlabs() {
+	h.take(largeHoldings)
+	h.take(smallHoldings)
 	sleep(time.Second)
-	set.take(largeHoldings)
+	h.take(largeHoldings)
+}
+
+func (h *slabHolders) take(list []holding) {
+	for _, o := range list {
+		for n := range o.count {
+			h.hold(o.class, n%2 == 0)
+		}
+	}
 }
 
 // fillSlabs takes what the kernel counts as free in its slabs, up to most of each
 // class: of a clone's allocations, those of occupySlabs were three in four.
-func fillSlabs(round string, most int) {
+func (h *slabHolders) fillSlabs(most int) {
 	table, err := readFile("/proc/slabinfo")
-	if err != nil {
-		occupySlabs(round)
+	if checked, _ := readInt(slabChecks); err != nil || checked != 1 {
+		h.occupySlabs()
 		return
 	}
 	free := freeObjects(table, most)
-	set := attributes{round: round, folders: holderFolders()}
 	for _, o := range slices.Concat(largeHoldings, smallHoldings) {
 		count := free[o.class]
 		if o.class == 64 { // the last: all names that are still wanted
@@ -79,7 +85,7 @@ func fillSlabs(round string, most int) {
 		}
 		for range count {
 			long := free[longName] > 0
-			set.hold(o.class, long)
+			h.hold(o.class, long)
 			if long {
 				free[longName]--
 			} else {
@@ -89,16 +95,19 @@ func fillSlabs(round string, most int) {
 	}
 }
 
-// freeObjects counts the free objects of each class of kmalloc, up to most. Guests boot with
-// slub_debug, and a cache that is debugged has free objects in listed slabs only,
-// so that all are counted.
+// slabChecks is 1 where the caches of kmalloc are debugged, as slub_debug has them.
+// Only then are all free objects counted: others keep some for each CPU.
+const slabChecks = "/sys/kernel/slab/kmalloc-128/sanity_checks"
+
+// freeObjects counts the free objects of each class of kmalloc, up to most.
 //
 // Example: kmalloc-64   466   512   64   64   1 : tunables …
 func freeObjects(slabinfo []byte, most int) map[int]int {
 	free := map[int]int{}
 	for line := range bytes.Lines(slabinfo) {
 		f := bytes.Fields(line)
-		if len(f) < 4 || string(f[0]) != "kmalloc-"+kmallocName(f[3]) {
+		// Not kmalloc-rcl-64 and the like.
+		if len(f) < 4 || !bytes.HasPrefix(f[0], []byte("kmalloc-")) || bytes.Count(f[0], []byte("-")) > 1 {
 			continue
 		}
 		class, _ := strconv.Atoi(string(f[3]))
@@ -109,52 +118,33 @@ func freeObjects(slabinfo []byte, most int) map[int]int {
 	return free
 }
 
-// kmallocName is how a cache's name tells its size.
-func kmallocName(size []byte) string {
-	if n, _ := strconv.Atoi(string(size)); n >= 1<<10 {
-		return strconv.Itoa(n>>10) + "k"
-	}
-	return string(size)
-}
-
-// perFolder is how many attributes a round gives to a folder: 6.1 looks through all of
-// a folder's for a name.
-const perFolder = 12
-
-// holderFolders are the slab caches' own, a hundred and more, and one that is always there.
-func holderFolders() []string {
-	list, _ := filepath.Glob("/sys/kernel/slab/*")
-	return append(list, "/sys/kernel")
-}
-
-// attributes hold objects; what is set once stays.
-type attributes struct {
-	round   string // tells its names from those of others
+// slabHolders are attributes; what is set once stays.
+type slabHolders struct {
 	folders []string
 	n       int
 	full    bool
 }
 
-func (a *attributes) take(list []holding) {
-	for _, o := range list {
-		for n := range o.count {
-			a.hold(o.class, n%2 == 0)
-		}
-	}
-}
+// perFolder is how many attributes a folder gets in a row: 6.1 looks through all of a
+// folder's for a name.
+const perFolder = 12
 
 // hold takes an object of the class, and its name one of another.
-func (a *attributes) hold(class int, long bool) {
-	if a.full {
+func (h *slabHolders) hold(class int, long bool) {
+	if h.full {
 		return
 	}
-	name := "trusted." + a.round + "-" + strconv.Itoa(a.n)
-	folder := a.folders[min(a.n/perFolder, len(a.folders)-1)]
-	a.n++
-	if long {
-		name += strings.Repeat("-", max(0, longName-8-len(name)))
+	if h.folders == nil { // the slab caches' own, a hundred and more, and one that is always there
+		h.folders, _ = filepath.Glob("/sys/kernel/slab/*")
+		h.folders = append(h.folders, "/sys/kernel")
 	}
-	a.full = unix.Setxattr(folder, name, blank[:class-xattrHead], 0) != nil
+	name := "trusted." + strconv.Itoa(h.n)
+	folder := h.folders[h.n/perFolder%len(h.folders)]
+	h.n++
+	if long {
+		name += strings.Repeat("-", longName-8-len(name))
+	}
+	h.full = unix.Setxattr(folder, name, blank[:class-xattrHead], 0) != nil
 }
 
 var blank [8 << 10]byte

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -13,87 +12,98 @@ import (
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
 
-// spare is a child that waits to be asked. Two of them, one to load and one to unload,
-// are part of a template: to start a program, and Go's runtime in it, is a fifth of all
-// the code that a clone would have to translate.
-type spare struct {
+// childProcess is a child that has been started.
+type childProcess struct {
 	pid  int
-	asks int // closed: it ends
+	asks int // where it is asked; closed unasked, it ends
 	says int
 }
 
-// spares is how many are kept.
-const spares = 2
+// Two children are started for a template, one to load and one to unload, and wait to
+// be asked: to start a program, and Go's runtime in it, is a fifth of all the code that
+// a clone would have to translate. They are told that there is time to rehearse.
+const (
+	spares    = 2
+	rehearses = "rehearses"
+)
 
-// startSpare starts a child.
-func startSpare() (spare, error) {
+func startChild(args ...string) (childProcess, error) {
 	var asked, said [2]int
 	if err := unix.Pipe2(asked[:], unix.O_CLOEXEC); err != nil {
-		return spare{}, fmt.Errorf("pipe: %w", err)
+		return childProcess{}, fmt.Errorf("pipe: %w", err)
 	}
 	defer unix.Close(asked[0])
 	if err := unix.Pipe2(said[:], unix.O_CLOEXEC); err != nil {
 		unix.Close(asked[1])
-		return spare{}, fmt.Errorf("pipe: %w", err)
+		return childProcess{}, fmt.Errorf("pipe: %w", err)
 	}
 	defer unix.Close(said[1])
-	pid, err := syscall.ForkExec(self, []string{"kmemgate"}, &syscall.ProcAttr{
+	c := childProcess{asks: asked[1], says: said[0]}
+	var err error
+	c.pid, err = syscall.ForkExec(self, append([]string{"kmemgate"}, args...), &syscall.ProcAttr{
 		Env:   []string{"GODEBUG=asyncpreemptoff=1"},
 		Files: []uintptr{uintptr(asked[0]), 1, 2, uintptr(said[1])},
 	})
 	if err != nil {
-		unix.Close(asked[1])
-		unix.Close(said[0])
-		return spare{}, err
+		unix.Close(c.asks)
+		unix.Close(c.says)
 	}
-	return spare{pid: pid, asks: asked[1], says: said[0]}, nil
+	return c, err
 }
 
 // ask tells the child what to do, all of it at once.
-func (s spare) ask(text []byte) error {
-	defer unix.Close(s.asks)
-	for len(text) > 0 {
-		n, err := unix.Write(s.asks, text)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		text = text[n:]
-	}
-	return nil
+func (c childProcess) ask(text []byte) error {
+	defer unix.Close(c.asks)
+	_, err := port(c.asks).Write(text)
+	return err
 }
 
-// keepSpares starts the children that are kept, and lets them get ready.
+// end waits for a child that nobody will listen to.
+func (c childProcess) end() {
+	unix.Close(c.says)
+	waitUntil(c.pid, uptime()+2*time.Second)
+}
+
+// keepSpares starts the children that wait, and lets them get ready.
 func (a *agent) keepSpares() error {
 	for range spares {
-		s, err := startSpare()
+		c, err := startChild(rehearses)
 		if err != nil {
 			return memory(fmt.Errorf("start a child: %w", err))
 		}
-		a.spares = append(a.spares, s)
+		a.spares = append(a.spares, c)
 	}
 	sleep(time.Second)
 	return nil
 }
 
-// takeSpare is a child to be asked, one that waits if there is any.
-func (a *agent) takeSpare() (spare, error) {
-	if len(a.spares) == 0 {
-		return startSpare()
+// askChild asks a child that waits, or one that it starts. Out of memory, the kernel
+// may have ended those that wait.
+func (a *agent) askChild(text []byte) (childProcess, error) {
+	for len(a.spares) > 0 {
+		c := a.spares[0]
+		a.spares = a.spares[1:]
+		if c.ask(text) == nil {
+			return c, nil
+		}
+		c.end()
 	}
-	s := a.spares[0]
-	a.spares = a.spares[1:]
-	return s, nil
+	c, err := startChild()
+	if err != nil {
+		return c, err
+	}
+	if err := c.ask(text); err != nil {
+		c.end()
+		return c, err
+	}
+	return c, nil
 }
 
 // dismissSpares ends the children that nobody will ask, if a script's end has not.
 func (a *agent) dismissSpares() {
-	for _, s := range a.spares {
-		unix.Close(s.asks)
-		unix.Close(s.says)
-		waitUntil(s.pid, uptime()+2*time.Second)
+	for _, c := range a.spares {
+		unix.Close(c.asks)
+		c.end()
 	}
 	a.spares = nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // asChild has the test's program be a child.
@@ -52,4 +53,12 @@ func TestChild(t *testing.T) {
 			assert.Contains(t, string(text[:n]), c.says)
 		})
 	}
+}
+
+// TestAskTheDead: a child that is gone is told from one that was asked.
+func TestAskTheDead(t *testing.T) {
+	var pipe [2]int
+	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+	unix.Close(pipe[0])
+	require.ErrorIs(t, childProcess{asks: pipe[1]}.ask([]byte("{}")), unix.EPIPE)
 }

@@ -18,7 +18,7 @@ func (a *agent) work() error {
 	if a.job.Walk == nil && !a.job.Shell && !a.job.Turns {
 		a.startCounting()
 	}
-	fillSlabs("3", waitFree) // what the wait for the job has freed
+	a.slabs.fillSlabs(waitFree) // what the wait for the job has freed
 	switch {
 	case a.job.Shell:
 		return a.shell()
