@@ -56,11 +56,15 @@ func (k *kernelBuild) complete() bool  { return readable(k.dir) }
 
 // kernel returns the finished kernel, building it first where it is missing.
 func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
-	dir, release, err := k.take(ctx)
-	if err != nil {
-		return nil, err
+	dir := k.dir
+	if !k.b.holds(dir) { // what is held was whole then, and nobody else may touch it
+		taken, release, err := k.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		dir = taken
+		k.b.hold(dir, release)
 	}
-	k.b.hold(dir, release)
 	info, err := readKernelInfo(dir)
 	if err != nil {
 		return nil, hostErr(err, "kernel %s", k.key)

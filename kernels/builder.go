@@ -84,6 +84,12 @@ func (b *Builder) hold(dir string, release func()) {
 	b.held[dir] = release
 }
 
+func (b *Builder) holds(dir string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held[dir] != nil
+}
+
 func (b *Builder) cache() *Cache {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,10 @@ const quickBlock = 4096
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli) // the one that processors calculate
 	zeroBlock  [quickBlock]byte
+
+	// An entry has many small files: a buffer for each is what most of a suite's
+	// memory was allocated for.
+	pieces = sync.Pool{New: func() any { return new([64 * quickBlock]byte) }}
 )
 
 // quickSum sums up a file's blocks, each with its number, but for those of zeros:
@@ -34,7 +39,9 @@ func quickSum(path string) (string, error) {
 	}
 	defer f.Close()
 	var sum uint32
-	buf := make([]byte, 64*quickBlock)
+	piece := pieces.Get().(*[64 * quickBlock]byte)
+	defer pieces.Put(piece)
+	buf := piece[:]
 	for at := int64(0); ; {
 		from, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
 		switch {
