@@ -17,9 +17,9 @@ import (
 
 const (
 	// walkPiece is how many allocations one clone walks: enough to make its
-	// start and its scans (about a second) worth while, few enough that all
-	// cores have work.
-	walkPiece = 24
+	// start and its scans (as long as some fifty steps) worth while, few enough
+	// that all cores have work.
+	walkPiece = 64
 	// walkBound ends a walk whose module allocates without end; one of ten
 	// shipping drivers did (measured).
 	walkBound = 1000
@@ -147,13 +147,17 @@ func code(k *kernels.Kernel, names ...string) (start, end uint64) {
 	return start, end
 }
 
-// all walks every piece.
+// all walks every piece: the first alone, for most walks end in it, and what is
+// behind it side by side.
 func (w *walk) all(ctx context.Context) ([]reports.Run, error) {
-	group, ctx := errgroup.WithContext(ctx)
-	for range w.gate.jobs() {
-		group.Go(func() error { return w.work(ctx) })
+	more, err := w.one(ctx)
+	if more && err == nil {
+		group, ctx := errgroup.WithContext(ctx)
+		for range w.gate.jobs() {
+			group.Go(func() error { return w.work(ctx) })
+		}
+		err = group.Wait()
 	}
-	err := group.Wait()
 	w.told(true)
 	return w.runs, err
 }
@@ -179,14 +183,19 @@ func (w *walk) told(over bool) {
 // work walks piece after piece until there is none left.
 func (w *walk) work(ctx context.Context) error {
 	for {
-		from, to, ok := w.take()
-		if !ok {
-			return nil
-		}
-		if err := w.piece(ctx, from, to); err != nil {
+		if more, err := w.one(ctx); err != nil || !more {
 			return err
 		}
 	}
+}
+
+// one walks the next piece, if there is one left.
+func (w *walk) one(ctx context.Context) (bool, error) {
+	from, to, ok := w.take()
+	if !ok {
+		return false, nil
+	}
+	return true, w.piece(ctx, from, to)
 }
 
 func (w *walk) take() (from, to int, ok bool) {

@@ -124,12 +124,13 @@ func TestWalkGoesOnBehindWhatEndsItsGuest(t *testing.T) {
 		end   int
 		lost  bool
 	}{
-		{"nothing", 30, nil, "1-24 25-48", 31, false},
-		{"an oops", 30, map[int]string{7: "oops"}, "1-24 1-6 8-24 25-48", 31, false},
-		{"an oops at once", 3, map[int]string{1: "oops"}, "1-24 2-24", 4, false},
-		{"a module that stays", 10, map[int]string{4: "stays"}, "1-24 5-24", 11, false},
-		{"a guest that is lost before its first step", 10, map[int]string{1: "lost"}, "1-24", walkBound + 1, true},
-		{"a guest that is lost on its way", 60, map[int]string{30: "lost"}, "1-24 25-48", walkBound + 1, true},
+		{"nothing", 70, nil, "1-64 65-128", 71, false},
+		{"an end in the first piece", 30, nil, "1-64", 31, false},
+		{"an oops", 70, map[int]string{7: "oops"}, "1-64 1-6 8-64 65-128", 71, false},
+		{"an oops at once", 3, map[int]string{1: "oops"}, "1-64 2-64", 4, false},
+		{"a module that stays", 10, map[int]string{4: "stays"}, "1-64 5-64", 11, false},
+		{"a guest that is lost before its first step", 10, map[int]string{1: "lost"}, "1-64", walkBound + 1, true},
+		{"a guest that is lost on its way", 150, map[int]string{70: "lost"}, "1-64 65-128", walkBound + 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w, asked := playedWalk(t, tt.makes, tt.fate)
@@ -147,7 +148,7 @@ func TestWalkIsBounded(t *testing.T) {
 	w, asked := playedWalk(t, 2*walkBound, nil)
 	_, err := w.all(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, "985-1000", (*asked)[len(*asked)-1])
+	assert.Equal(t, "961-1000", (*asked)[len(*asked)-1])
 }
 
 // A walk with a budget of guest time ends before the piece that would exceed it.
@@ -161,7 +162,7 @@ func TestWalkKeepsToItsBudget(t *testing.T) {
 	}
 	w.budget = 100
 	require.NoError(t, w.work(t.Context()))
-	assert.Equal(t, []string{"1-24", "25-48", "49-72"}, *asked, "90 seconds, and 120 were too many")
+	assert.Equal(t, []string{"1-64", "65-128", "129-192"}, *asked, "90 seconds, and 120 were too many")
 }
 
 func TestWalkOfOne(t *testing.T) {

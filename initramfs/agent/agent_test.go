@@ -282,6 +282,15 @@ func TestFreshThreads(t *testing.T) {
 }
 
 // TestLastParkedThreadIsNotUsed: behind its stack may lie anything.
+// TestMortalThread: a thread that the kernel has ended, as after an oops, is told from
+// one that came back.
+func TestMortalThread(t *testing.T) {
+	ran := false
+	require.True(t, onMortalThread(func() { ran = true }))
+	require.True(t, ran)
+	require.False(t, onMortalThread(func() { _, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) }))
+}
+
 func TestLastParkedThreadIsNotUsed(t *testing.T) {
 	var p parkedThreads
 	for range parked - 1 {

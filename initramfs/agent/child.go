@@ -30,8 +30,9 @@ type request struct {
 	Verb   string         `json:"verb"`
 	Module wire.JobModule `json:"module"`
 	Cycle  int            `json:"cycle"`
-	// Of a walk: which allocation fails, and what to say of that.
-	Step     int  `json:"step,omitempty"`
+	// Of a walk: which allocations fail, one after the other, and what to say of that.
+	From     int  `json:"from,omitempty"`
+	To       int  `json:"to,omitempty"`
 	Filtered bool `json:"filtered,omitempty"`
 	Stays    bool `json:"stays,omitempty"` // a module that loads is not unloaded
 }
@@ -60,7 +61,7 @@ func child() int {
 	c := &worker{out: wire.NewWriter(port(childPort)), log: openKernelLog()}
 	c.log.skip()
 	verbs := map[string]func(request) error{
-		verbLoad: c.load, verbUnload: c.unload, verbCanary: c.canary, verbWalk: c.walkStep,
+		verbLoad: c.load, verbUnload: c.unload, verbCanary: c.canary, verbWalk: c.walkSteps,
 	}
 	do, known := verbs[r.Verb]
 	if !known {
@@ -93,8 +94,8 @@ type worker struct {
 const self = "/init"
 
 // spawn runs a child to its end and returns its pid. What it says is handed to
-// relay as it is. Past the limit of guest time the child is killed; one that
-// does not even die hangs in the kernel, which is the error `hang`.
+// relay as it is. One that says nothing for longer than the limit of guest time is
+// killed; one that does not even die hangs in the kernel, which is the error `hang`.
 func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind, []byte) error) (int, error) {
 	r.Verb = verb
 	text, err := json.Marshal(r)
@@ -107,12 +108,15 @@ func (a *agent) spawn(verb string, r request, hang string, relay func(wire.Kind,
 	}
 	pid := c.pid
 	defer unix.Close(c.says)
-	deadline := uptime() + a.limit
-	relayErr := relayFrames(timedReader{c.says, deadline}, relay)
+	said := &timedReader{c.says, uptime() + a.limit}
+	relayErr := relayFrames(said, func(kind wire.Kind, payload []byte) error {
+		said.deadline = uptime() + a.limit
+		return relay(kind, payload)
+	})
 	if errors.Is(relayErr, errLate) {
 		unix.Kill(pid, unix.SIGKILL)
 	}
-	status, ended := waitUntil(pid, max(deadline, uptime()+2*time.Second))
+	status, ended := waitUntil(pid, max(said.deadline, uptime()+2*time.Second))
 	switch {
 	case !ended:
 		logBlocked()
@@ -176,7 +180,7 @@ type timedReader struct {
 	deadline time.Duration
 }
 
-func (t timedReader) Read(b []byte) (int, error) {
+func (t *timedReader) Read(b []byte) (int, error) {
 	for {
 		left := t.deadline - uptime()
 		if left <= 0 {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,6 +68,35 @@ func onFreshThread(f func()) {
 		onlyHere(f)
 	}()
 	<-done
+}
+
+// onMortalThread is onFreshThread for an f that the kernel may not come back from: an
+// oops ends the thread and leaves the process. It tells whether f returned.
+func onMortalThread(f func()) bool {
+	tid, done := make(chan int, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		onlyHere(func() {
+			tid <- unix.Gettid()
+			f()
+		})
+	}()
+	status := fmt.Sprintf("/proc/self/task/%d/comm", <-tid)
+	for {
+		select {
+		case <-done:
+			return true
+		case <-time.After(100 * time.Millisecond):
+			if _, err := readFile(status); errors.Is(err, unix.ENOENT) {
+				select {
+				case <-done: // just now
+					return true
+				default:
+					return false
+				}
+			}
+		}
+	}
 }
 
 // onlyHere runs f on a thread that is the goroutine's own, with every signal blocked.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -66,25 +65,16 @@ func (a *agent) walkLoad(m wire.JobModule) error {
 		return err
 	}
 	m.File = filepath.Join(jobDir, m.File)
-	for n := a.job.Walk.From; n <= a.job.Walk.To; n++ {
-		mark("walk step %d begins", n)
-		over := false
-		watch := func(kind wire.Kind, payload []byte) error {
-			var step wire.WalkStep
-			if kind == wire.KindWalk && json.Unmarshal(payload, &step) == nil {
-				over = !step.Injected || step.Stays
-			}
-			return a.forward(kind, payload)
+	watch := func(kind wire.Kind, payload []byte) error {
+		if kind == wire.KindWalk {
+			a.log.drain() // at each step: the kernel's ring holds some forty
 		}
-		r := request{Module: m, Cycle: n, Step: n, Filtered: a.filtered, Stays: a.job.KeepLoaded}
-		_, err := a.spawn(verbWalk, r, wire.ReasonLoadHang, watch)
-		mark("walk step %d ends", n)
-		a.log.drain()
-		if err != nil || over {
-			return err
-		}
+		return a.forward(kind, payload)
 	}
-	return nil
+	w := a.job.Walk
+	_, err := a.spawn(verbWalk, request{Module: m, From: w.From, To: w.To, Filtered: a.filtered, Stays: a.job.KeepLoaded}, wire.ReasonLoadHang, watch)
+	a.log.drain()
+	return err
 }
 
 // loadOnce loads and unloads the module with all it asks for: the slabs that it
@@ -100,10 +90,33 @@ func (a *agent) loadOnce(m wire.JobModule) error {
 	return a.unloadFrom([]wire.JobModule{m}, 1)
 }
 
-// walkStep is one load with its n-th allocation failing, in the child. Where
-// the load succeeds all the same, the module is unloaded again.
-func (c *worker) walkStep(r request) error {
-	w, l := c.insertFailing(r)
+// walkSteps are loads with one allocation failing after the other, in the child,
+// until one meets no fault. Each is made by a thread of its own: a record of
+// kmemleak tells the thread that allocated. A child for each would do as well, and to
+// start one takes longer than the step.
+func (c *worker) walkSteps(r request) error {
+	for n := r.From; n <= r.To; n++ {
+		var over bool
+		var err error
+		c.log.skip()
+		mark("walk step %d begins", n)
+		returned := onMortalThread(func() { over, err = c.walkStep(r, n) })
+		mark("walk step %d ends", n)
+		switch {
+		case !returned:
+			return fmt.Errorf("walk step %d: the kernel ended the thread that loads %s", n, r.Module.Name)
+		case err != nil || over:
+			return err
+		}
+	}
+	return nil
+}
+
+// walkStep is one load with its n-th allocation failing. Where the load succeeds all
+// the same, the module is unloaded again. The walk is over where it stays, and where no
+// fault was met.
+func (c *worker) walkStep(r request, n int) (over bool, err error) {
+	w, l := c.insertFailing(r, n)
 	if l.Errno != "" {
 		l.Sections, _ = c.refusal(r.Module, errors.New(l.Errno))
 	} else if w.Errno == "" {
@@ -111,9 +124,9 @@ func (c *worker) walkStep(r request) error {
 		w.Stays = r.Stays
 		if err := c.removeAfter(r); err != nil {
 			holders, refs := holders(r.Module.Name)
-			u := wire.Unload{Module: r.Module.Name, Cycle: r.Cycle, Errno: errnoName(err), Holders: holders, RefCnt: refs, Jiffies: jiffies()}
-			return errors.Join(c.out.Send(l), c.out.Send(w), c.out.Send(u),
-				fail(wire.ReasonUnloadFailed, fmt.Errorf("walk step %d: unload %s: %w: %s", r.Step, u.Module, err, inUseBy(u))))
+			u := wire.Unload{Module: r.Module.Name, Cycle: n, Errno: errnoName(err), Holders: holders, RefCnt: refs, Jiffies: jiffies()}
+			return true, errors.Join(c.out.Send(l), c.out.Send(w), c.out.Send(u),
+				fail(wire.ReasonUnloadFailed, fmt.Errorf("walk step %d: unload %s: %w: %s", n, u.Module, err, inUseBy(u))))
 		}
 	}
 	w.End = jiffies()
@@ -121,15 +134,15 @@ func (c *worker) walkStep(r request) error {
 		l.End = w.End
 	}
 	if err := c.out.Send(l); err != nil {
-		return err
+		return true, err
 	}
 	if err := c.out.Send(w); err != nil {
-		return err
+		return true, err
 	}
 	if !w.Injected && l.Errno != "" {
-		return fail(wire.ReasonLoadFailed, fmt.Errorf("walk step %d: load %s without a fault: %s", r.Step, r.Module.Name, l.Errno))
+		return true, fail(wire.ReasonLoadFailed, fmt.Errorf("walk step %d: load %s without a fault: %s", n, r.Module.Name, l.Errno))
 	}
-	return nil
+	return !w.Injected || w.Stays, nil
 }
 
 // removeAfter unloads what a step has loaded, unless it shall stay.
@@ -143,15 +156,15 @@ func (c *worker) removeAfter(r request) error {
 // insertFailing arms fail-nth around finit_module. Between the two writes there
 // is nothing but raw system calls: fail-nth counts every allocation of this
 // thread, and the Go runtime must not make one.
-func (c *worker) insertFailing(r request) (wire.WalkStep, wire.Load) {
+func (c *worker) insertFailing(r request, n int) (wire.WalkStep, wire.Load) {
 	m := r.Module
-	w := wire.WalkStep{N: r.Step, PID: unix.Getpid(), Begin: jiffies(), Filtered: r.Filtered}
-	l := wire.Load{Module: m.Name, UnderTest: m.UnderTest, Cycle: r.Cycle, PID: w.PID, Begin: w.Begin}
+	w := wire.WalkStep{N: n, PID: unix.Gettid(), Begin: jiffies(), Filtered: r.Filtered}
+	l := wire.Load{Module: m.Name, UnderTest: m.UnderTest, Cycle: n, PID: w.PID, Begin: w.Begin}
 	file, err := unix.Open(m.File, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		defer unix.Close(file)
 		var left int
-		left, err = failNth(r.Step, func() error { return unix.FinitModule(file, m.Params, 0) })
+		left, err = failNth(n, func() error { return unix.FinitModule(file, m.Params, 0) })
 		w.Injected = left == 0
 	}
 	if err != nil {
