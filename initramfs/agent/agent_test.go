@@ -51,6 +51,38 @@ func TestReadsAgreeInSpiteOfAge(t *testing.T) {
 	assert.False(t, agree([]byte(twoRecords), later), "another object at the same address")
 }
 
+// TestWholeRead: a read with fewer records than the last is made once more, and the
+// fuller of the two counts.
+func TestWholeRead(t *testing.T) {
+	one, two := twoRecords[:strings.Index(twoRecords, "unreferenced object (percpu)")], twoRecords
+	for _, tt := range []struct {
+		name  string
+		last  string
+		reads []string
+		want  string
+		made  int
+	}{
+		{"as many", one, []string{one}, one, 1},
+		{"more", one, []string{two}, two, 1},
+		{"skipped one", two, []string{one, two}, two, 2},
+		{"found fewer", two, []string{one, one}, one, 2},
+		{"skipped one the second time", two, []string{one, ""}, one, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			made := 0
+			got, err := wholeRead([]byte(tt.last), func() ([]byte, error) {
+				made++
+				return []byte(tt.reads[made-1]), nil
+			})
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, string(got))
+			assert.Equal(t, tt.made, made)
+		})
+	}
+	_, err := wholeRead(nil, func() ([]byte, error) { return nil, unix.EIO })
+	require.ErrorIs(t, err, unix.EIO)
+}
+
 func TestRecordsThatPassedAreKept(t *testing.T) {
 	one, two := string(splitRecords([]byte(twoRecords))[0]), string(splitRecords([]byte(twoRecords))[1])
 	assert.Equal(t, twoRecords, one+two)
