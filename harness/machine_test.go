@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/kernels"
 )
 
 // The default line is part of every template's key: a change makes all of them
@@ -15,14 +17,40 @@ import (
 func TestKernelArgs(t *testing.T) {
 	f, err := facts("x86_64")
 	require.NoError(t, err)
-	args := func(cmdline string) string { return plan{Machine: Machine{Cmdline: cmdline}, facts: f}.kernelArgs() }
+	args := func(cmdline string) string {
+		return plan{Machine: Machine{Cmdline: cmdline}, facts: f, role: roleMaker}.kernelArgs()
+	}
 	const after = "no_hash_pointers nokaslr init_on_alloc=1 slub_debug=F panic=-1 unknown_nmi_panic tsc=reliable"
 	require.Equal(t, "console=ttyS0 kmemleak=on "+after, args(""))
-	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" quiet debugfs=off", args(" quiet  debugfs=off"))
-	require.Equal(t, "console=ttyS0 "+after+" kmemleak=off", args("kmemleak=off"))
+	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" nolapic_timer quiet debugfs=off", args(" quiet  debugfs=off"))
+	require.Equal(t, "console=ttyS0 "+after+" nolapic_timer kmemleak=off", args("kmemleak=off"))
 	require.Equal(t, "console=ttyS0 "+after, args("kmemleak="))
-	devices := plan{Machine: Machine{Devices: []string{"edu"}, Cmdline: "quiet"}, facts: f}
+	devices := plan{Machine: Machine{Devices: []string{"edu"}, Cmdline: "quiet"}, facts: f, role: roleMaker}
 	require.Equal(t, "console=ttyS0 kmemleak=on "+after+" memmap=352K%0x7f80000-2+1 quiet", devices.kernelArgs())
+}
+
+// TestBootsOnce: the local APIC's timer is left out where no clone will be, and not
+// where the clock is real or there are more CPUs, which have no other.
+func TestBootsOnce(t *testing.T) {
+	f, err := facts("x86_64")
+	require.NoError(t, err)
+	without := func(p plan) bool {
+		p.facts = f
+		return strings.Contains(p.kernelArgs(), " nolapic_timer")
+	}
+	require.True(t, without(plan{}))
+	require.False(t, without(plan{role: roleMaker}))
+	require.False(t, without(plan{role: roleClone}))
+	require.False(t, without(plan{Machine: Machine{Clock: ClockReal}}))
+	require.False(t, without(plan{Machine: Machine{SMP: 2}}))
+	config := filepath.Join(t.TempDir(), ".config")
+	require.NoError(t, os.WriteFile(config, []byte("CONFIG_PCI=y\nCONFIG_DEBUG_KMEMLEAK_DEFAULT_OFF=y\n"), 0o600))
+	off := func(cmdline string) bool {
+		return without(plan{role: roleMaker, Machine: Machine{Kernel: &kernels.Kernel{Config: config}, Cmdline: cmdline}})
+	}
+	require.False(t, off(""), "kmemleak=on is said")
+	require.True(t, off("kmemleak="))
+	require.True(t, off("kmemleak=off"))
 }
 
 // TestSlabArgs: only a kernel with ACPI gets them.

@@ -12,9 +12,15 @@ import (
 // canary's objects of 4096 bytes go (6.12, x86_64). Slabs of one page each where that
 // is enough have no later parts; the base kernel has no ACPI and keeps its templates.
 func slabArgs(config string) []string {
-	text, err := os.ReadFile(config)
-	if err != nil || !bytes.Contains(text, []byte("\nCONFIG_ACPI=y\n")) {
-		return nil // without its .config the kernel would not have been built
+	if !configured(config, "CONFIG_ACPI") {
+		return nil
 	}
 	return []string{"slub_max_order=0"}
+}
+
+// configured tells whether a kernel's .config has an option built in. There is one, or
+// the kernel would not have been built.
+func configured(config, option string) bool {
+	text, err := os.ReadFile(config)
+	return err == nil && bytes.Contains(text, []byte("\n"+option+"=y\n"))
 }
