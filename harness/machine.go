@@ -56,7 +56,7 @@ var arches = map[string]archFacts{
 		// has not: an idle guest then ticks 250 times a second, all through free time.
 		cmdline: "unknown_nmi_panic tsc=reliable",
 		// Half of a boot is the local APIC's calibration: 100 ms of waiting by PAUSE, which
-		// leaves QEMU's loop each time. Without that timer the PIT ticks, 37 times a second
+		// leaves QEMU's loop each time. Without that timer the PIT ticks, 36 times a second
 		// at least: dearer for clones, whose free time would not be, but cheaper for one boot.
 		once:   "nolapic_timer",
 		bios:   true,
@@ -150,10 +150,9 @@ func (p plan) kernelArgs() string {
 // blind tells whether the kernel's arguments or its configuration switch off what the
 // guest needs to get as far as to be saved.
 func (p plan) blind(args []string) bool {
-	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, detectorArg) }) || p.Kernel == nil {
-		return slices.Contains(args, detectorArg+"off") || slices.Contains(args, "debugfs=off")
-	}
-	return slices.Contains(args, "debugfs=off") || configured(p.Kernel.Config, "CONFIG_DEBUG_KMEMLEAK_DEFAULT_OFF")
+	said := slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, detectorArg) })
+	return slices.Contains(args, "debugfs=off") || slices.Contains(args, detectorArg+"off") ||
+		!said && p.Kernel != nil && configured(p.Kernel.Config, "CONFIG_DEBUG_KMEMLEAK_DEFAULT_OFF")
 }
 
 // args is QEMU's command line without the program, the kernel and its

@@ -150,8 +150,8 @@ func code(k *kernels.Kernel, names ...string) (start, end uint64) {
 // all walks every piece: the first alone, for most walks end in it, and what is
 // behind it side by side.
 func (w *walk) all(ctx context.Context) ([]reports.Run, error) {
-	more, err := w.one(ctx)
-	if more && err == nil {
+	_, err := w.one(ctx)
+	if err == nil {
 		group, ctx := errgroup.WithContext(ctx)
 		for range w.gate.jobs() {
 			group.Go(func() error { return w.work(ctx) })

@@ -56,20 +56,18 @@ func (k *kernelBuild) complete() bool  { return readable(k.dir) }
 
 // kernel returns the finished kernel, building it first where it is missing.
 func (k *kernelBuild) kernel(ctx context.Context) (*Kernel, error) {
-	dir := k.dir
-	if !k.b.holds(dir) { // what is held was whole then, and nobody else may touch it
-		taken, release, err := k.take(ctx)
+	if !k.b.holds(k.dir) { // what is held was whole when it was taken, and nobody else may touch it
+		dir, release, err := k.take(ctx)
 		if err != nil {
 			return nil, err
 		}
-		dir = taken
 		k.b.hold(dir, release)
 	}
-	info, err := readKernelInfo(dir)
+	info, err := readKernelInfo(k.dir)
 	if err != nil {
 		return nil, hostErr(err, "kernel %s", k.key)
 	}
-	kernel := k.b.kernelAt(dir, info)
+	kernel := k.b.kernelAt(k.dir, info)
 	kernel.Source, kernel.Spec = k.src.dir, k.spec
 	return kernel, nil
 }
