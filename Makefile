@@ -45,7 +45,7 @@ gate: deps build ## the main job: a leak is found, and the repaired module passe
 
 test: test-deps build lint kernel unit scenarios test-actions test-readme ## everything that CI runs
 	go test -count=1 -timeout 10m -v -run '^TestFaults(Red|Green)$$|^TestDocs$$' ./harness/faults
-	go test -count=1 -timeout 10m -v -run '^TestWalk(Three|Forty)$$' ./harness
+	go test -count=1 -timeout 10m -v -run '^Test(Walk(Three|Forty)|NoScan)$$' ./harness
 	$(TREES) go test -count=1 -timeout 10m -v -run '^Test($(TEMPLATES))$$' ./harness
 
 test-all: test-deps build lint kernel unit vm drivers bisect test-actions test-readme test-faults test-planted test-release ## every pair of kernel and architecture

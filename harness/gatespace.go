@@ -25,7 +25,7 @@ type userspaceCache struct {
 }
 
 // userspace gives the archives of the initramfs: the agent and u-root's shell,
-// which every kernel of an architecture shares, and this kernel's canary.
+// which every kernel of an architecture shares, and this kernel's modules.
 func (g *Gate) userspace(ctx context.Context, k *kernels.Kernel) ([]string, error) {
 	g.userspaces.mu.Lock()
 	defer g.userspaces.mu.Unlock()
@@ -81,23 +81,28 @@ func (g *Gate) makeUserspace(ctx context.Context, k *kernels.Kernel) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	canary, err := g.canaryArchive(ctx, k)
+	modules, err := g.kernelModules(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	return []string{userland, agent, canary}, nil
+	return []string{userland, agent, modules}, nil
 }
 
-// canaryArchive is an archive, in the cache, with this kernel's canary.
-func (g *Gate) canaryArchive(ctx context.Context, k *kernels.Kernel) (string, error) {
-	const name = "canary.cpio"
-	content, err := g.readCanary(ctx, k)
+// kernelModules is an archive, in the cache, with the modules that every guest of
+// this kernel loads.
+func (g *Gate) kernelModules(ctx context.Context, k *kernels.Kernel) (string, error) {
+	const name = "modules.cpio"
+	canary, err := g.readCanary(ctx, k)
 	if err != nil {
 		return "", err
 	}
-	dir, _, err := g.Host.cache().Entry(ctx, kernels.KindUserland, "canary-"+k.Key, func(_ context.Context, dir string) error {
+	noScan, err := os.ReadFile(k.NoScan())
+	if err != nil {
+		return "", hostError("run again: what the cache has lost is made again", "kernel %s: %w", k.Release, err)
+	}
+	dir, _, err := g.Host.cache().Entry(ctx, kernels.KindUserland, "modules-"+k.Key, func(_ context.Context, dir string) error {
 		var archive bytes.Buffer
-		if err := initramfs.Canary(&archive, content); err != nil {
+		if err := initramfs.KernelModules(&archive, canary, noScan); err != nil {
 			return err
 		}
 		return os.WriteFile(filepath.Join(dir, name), archive.Bytes(), 0o644)

@@ -18,8 +18,11 @@ type Cache func(ctx context.Context, kind, key string, make func(ctx context.Con
 // cacheKind is the cache's folder of guest programs.
 const cacheKind = "userland"
 
-// CanaryPath is where the agent expects the kernel's kmemleak-test.
-const CanaryPath = "lib/kmemgate/kmemleak-test.ko"
+// Where the agent expects the modules that come with the kernel.
+const (
+	CanaryPath = "lib/kmemgate/kmemleak-test.ko"
+	NoScanPath = "lib/kmemgate/kmemgate_noscan.ko"
+)
 
 // KernelArgs are the kernel arguments that the agent counts on: the detector on
 // where the kernel was built with DEFAULT_OFF, addresses as they are, the same
@@ -63,9 +66,10 @@ func (b *Builder) Userland(ctx context.Context, arch string) (path string, relea
 	return b.entry(ctx, "userland", arch, buildUserland, userlandSources)
 }
 
-// Canary writes an archive with a kernel's own kmemleak-test.ko.
-func Canary(w io.Writer, ko []byte) error {
-	return Archive(w, []File{{Name: CanaryPath, Content: ko}})
+// KernelModules writes an archive with a kernel's own kmemleak-test.ko, and with
+// the module that takes memory out of kmemleak's scans.
+func KernelModules(w io.Writer, canary, noScan []byte) error {
+	return Archive(w, []File{{Name: CanaryPath, Content: canary}, {Name: NoScanPath, Content: noScan}})
 }
 
 // entry is the cache entry of one program: its key is made of all that goes

@@ -18,7 +18,7 @@ import (
 // kernelBuild is a kernel that is planned, built or both. Its cache entry:
 //
 //	build/       the tree that make O= fills, without its objects
-//	stripped/    the kernel's own modules without DWARF, for the guest
+//	stripped/    the kernel's own modules without DWARF, for the guest, and noScanModule
 //	kernel.json  kernelInfo
 //	seeded       where there was an earlier build to go on from: its key
 //	pulled.json  pulledInfo, where it came from a registry
@@ -199,6 +199,9 @@ func (k *kernelBuild) finish(ctx context.Context, log *os.File, objects int) err
 		return &Error{Fault: FaultKernel, Err: fmt.Errorf("build %s: no image: %w", k.src.version, err), Log: log.Name()}
 	}
 	if err := k.stripModules(ctx, log); err != nil {
+		return err
+	}
+	if err := k.buildNoScan(ctx, log); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(kernelInfo{

@@ -58,19 +58,24 @@ func TestWholeRead(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		last  string
+		lost  canary
 		reads []string
 		want  string
 		made  int
 	}{
-		{"as many", one, []string{one}, one, 1},
-		{"more", one, []string{two}, two, 1},
-		{"skipped one", two, []string{one, two}, two, 2},
-		{"found fewer", two, []string{one, one}, one, 2},
-		{"skipped one the second time", two, []string{one, ""}, one, 2},
+		{"as many", one, canary{}, []string{one}, one, 1},
+		{"more", one, canary{}, []string{two}, two, 1},
+		{"skipped one", two, canary{}, []string{one, two}, two, 2},
+		{"found fewer", two, canary{}, []string{one, one}, one, 2},
+		{"skipped one the second time", two, canary{}, []string{one, ""}, one, 2},
+		{"none yet", "", canary{pid: 62, printed: 1}, []string{""}, "", 1},
+		{"skipped one of the canary", "", canary{pid: 62, printed: 1}, []string{one, two}, two, 2},
+		{"all of the canary", "", canary{pid: 61, printed: 1}, []string{one}, one, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			made := 0
-			got, err := wholeRead([]byte(tt.last), func() ([]byte, error) {
+			d := detector{last: []byte(tt.last), canary: tt.lost}
+			got, err := d.wholeRead(func() ([]byte, error) {
 				made++
 				return []byte(tt.reads[made-1]), nil
 			})
@@ -79,7 +84,7 @@ func TestWholeRead(t *testing.T) {
 			assert.Equal(t, tt.made, made)
 		})
 	}
-	_, err := wholeRead(nil, func() ([]byte, error) { return nil, unix.EIO })
+	_, err := (&detector{}).wholeRead(func() ([]byte, error) { return nil, unix.EIO })
 	require.ErrorIs(t, err, unix.EIO)
 }
 

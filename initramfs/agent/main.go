@@ -60,9 +60,7 @@ type agent struct {
 
 	filtered bool // a walk's faults are those of allocations under a module's code
 
-	canaryPID   int
-	canaryCount int
-	before      []byte
+	before []byte
 }
 
 // trouble is an error with the word that the host puts into its report.

@@ -81,21 +81,21 @@ func onMortalThread(f func()) bool {
 			f()
 		})
 	}()
-	status := fmt.Sprintf("/proc/self/task/%d/comm", <-tid)
-	for {
+	comm := fmt.Sprintf("/proc/self/task/%d/comm", <-tid)
+	for gone := false; !gone; {
 		select {
 		case <-done:
 			return true
 		case <-time.After(100 * time.Millisecond):
-			if _, err := readFile(status); errors.Is(err, unix.ENOENT) {
-				select {
-				case <-done: // just now
-					return true
-				default:
-					return false
-				}
-			}
+			_, err := readFile(comm)
+			gone = errors.Is(err, unix.ENOENT)
 		}
+	}
+	select {
+	case <-done: // just now
+		return true
+	default:
+		return false
 	}
 }
 

@@ -147,7 +147,7 @@ func (a *agent) countOrphans() (n int, bytes int64, err error) {
 		}
 	}
 	for _, r := range records(a.leaks.last) {
-		if !known[r.head] && r.pid != a.canaryPID {
+		if !known[r.head] && r.pid != a.leaks.canary.pid {
 			n++
 			bytes += r.size
 		}

@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kmemgate/kmemgate/scenarios"
+)
+
+// askWhatIsScanned has kmemleak tell of the objects that begin where the kernel's
+// zeroed and other data do, and prints where the parts lie that must not be in them.
+const askWhatIsScanned = `
+for name in _sdata __bss_start mem_pool _printk_rb_static_infos; do
+	line=$(grep " $name\$" /proc/kallsyms)
+	echo $name=${line%% *}
+done
+for name in _sdata __bss_start; do
+	line=$(grep " $name\$" /proc/kallsyms)
+	printf %s dump=0x${line%% *} > /sys/kernel/debug/kmemleak
+done
+`
+
+// TestNoScan asks a guest's kmemleak what it scans of the kernel's data: it ends where
+// kmemleak's own notes and the kernel's log begin.
+func TestNoScan(t *testing.T) {
+	gateKernel(t)
+	gate := testGate(t)
+	s, err := scenarios.Load("../scenarios/clean")
+	require.NoError(t, err)
+	s.Kernels, s.Arches, s.Exercise = []string{"6.12"}, []string{"x86_64"}, askWhatIsScanned
+	run := gateOnce(t, gate, s)
+	said := readFile(t, filepath.Join(run.Dir, "exercise.log"))
+	dmesg := readFile(t, filepath.Join(run.Dir, "dmesg.txt"))
+	for from, to := range map[string]string{"_sdata": "_printk_rb_static_infos", "__bss_start": "mem_pool"} {
+		start, end := addressSaid(t, said, from), addressSaid(t, said, to)
+		object := regexp.MustCompile(fmt.Sprintf(`kmemleak: Object 0x%x \(size (\d+)\)`, start)).FindSubmatch(dmesg)
+		require.NotNil(t, object, "%s is not scanned", from)
+		size, err := strconv.ParseUint(string(object[1]), 10, 64)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, start+size, end, "%s is scanned with %s", to, from)
+		assert.NotZero(t, size)
+	}
+}
+
+func addressSaid(t *testing.T, said []byte, name string) uint64 {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + name + `=([0-9a-f]+)$`).FindSubmatch(said)
+	require.NotNil(t, m, "%s in %q", name, said)
+	n, err := strconv.ParseUint(string(m[1]), 16, 64)
+	require.NoError(t, err)
+	return n
+}
