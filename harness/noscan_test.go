@@ -35,8 +35,8 @@ func TestNoScan(t *testing.T) {
 	require.NoError(t, err)
 	s.Kernels, s.Arches, s.Exercise = []string{"6.12"}, []string{"x86_64"}, askWhatIsScanned
 	run := gateOnce(t, gate, s)
-	said := readFile(t, filepath.Join(run.Dir, "exercise.log"))
-	dmesg := readFile(t, filepath.Join(run.Dir, "dmesg.txt"))
+	said := readFile(t, filepath.Join(gate.Out, run.Dir, "exercise.log"))
+	dmesg := readFile(t, filepath.Join(gate.Out, run.Dir, "dmesg.txt"))
 	for from, to := range map[string]string{"_sdata": "_printk_rb_static_infos", "__bss_start": "mem_pool"} {
 		start, end := addressSaid(t, said, from), addressSaid(t, said, to)
 		object := regexp.MustCompile(fmt.Sprintf(`kmemleak: Object 0x%x \(size (\d+)\)`, start)).FindSubmatch(dmesg)

@@ -22,11 +22,14 @@ func write(t *testing.T, dir, name, text string) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 }
 
+// image is the text of the objects that a fake kernel was made of.
 func image(t *testing.T, k *Kernel) string {
 	t.Helper()
-	text, err := os.ReadFile(k.Image)
+	content, err := os.ReadFile(k.Image)
 	require.NoError(t, err)
-	return string(text)
+	_, text, ok := strings.Cut(string(content), "\nmade of\n")
+	require.True(t, ok)
+	return text
 }
 
 func TestBuildTakesWhatIsBuiltFromTheCache(t *testing.T) {
