@@ -45,6 +45,26 @@ type Builder struct {
 	told  map[string]bool // what is said once
 	store *Cache
 	trees map[string]*kconfig.Tree // by source and architecture
+	tools map[string]*toolchain    // by architecture and compiler
+}
+
+// toolchain is findToolchain's, asked once: it starts the compiler and the linker.
+func (b *Builder) toolchain(ctx context.Context, arch string, llvm bool) (*toolchain, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name := fmt.Sprint(arch, llvm)
+	if t := b.tools[name]; t != nil {
+		return t, nil
+	}
+	t, err := findToolchain(ctx, arch, llvm)
+	if err != nil {
+		return nil, err
+	}
+	if b.tools == nil {
+		b.tools = map[string]*toolchain{}
+	}
+	b.tools[name] = t
+	return t, nil
 }
 
 // first reports whether something is said for the first time.
@@ -117,7 +137,7 @@ func (b *Builder) logf(format string, args ...any) {
 
 // recipeVersion is part of every kernel's key: raise it when the way kernels
 // are built changes so that old builds must not be used.
-const recipeVersion = "5"
+const recipeVersion = "6"
 
 // Kernel returns the kernel that spec asks for, from the cache or built. It
 // stays in the cache until Close, and until then "6.12" is the same kernel
@@ -156,7 +176,7 @@ func (s Spec) name() string {
 }
 
 func (b *Builder) findKernel(ctx context.Context, spec Spec) (k *Kernel, local bool, err error) {
-	chain, err := findToolchain(ctx, spec.Arch, spec.LLVM)
+	chain, err := b.toolchain(ctx, spec.Arch, spec.LLVM)
 	if err != nil {
 		return nil, false, err
 	}

@@ -68,7 +68,7 @@ func (b *Builder) built(ctx context.Context, spec Spec) (*kernelBuild, error) {
 	if err := CheckName(spec.Source); err != nil {
 		return nil, err
 	}
-	chain, err := findToolchain(ctx, spec.Arch, spec.LLVM)
+	chain, err := b.toolchain(ctx, spec.Arch, spec.LLVM)
 	if err != nil {
 		return nil, err
 	}

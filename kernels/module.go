@@ -71,7 +71,7 @@ func (b *Builder) planModules(ctx context.Context, k *Kernel, dir string, opts M
 	if rel, err := filepath.Rel(root, abs); err != nil || !filepath.IsLocal(rel) {
 		return nil, usageErr("name a directory below it", "driver %s: lies outside of %s", dir, root)
 	}
-	chain, err := findToolchain(ctx, k.Arch, k.LLVM)
+	chain, err := b.toolchain(ctx, k.Arch, k.LLVM)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (k *kernelBuild) usePulled(ctx context.Context) (release func(), err error)
 // tellPulled says what stands between a pulled kernel and its use here: another
 // compiler, other options, a newer source of the series.
 func (b *Builder) tellPulled(ctx context.Context, p *provenance, src *source) error {
-	chain, err := findToolchain(ctx, p.Arch, p.LLVM)
+	chain, err := b.toolchain(ctx, p.Arch, p.LLVM)
 	if err != nil {
 		b.logf("kernel %s: pulled, but it cannot be used here yet: %v", p, err)
 		return ctx.Err()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * algo_orphan_list: a registry that owns a list of a thousand nodes, lost as a
+ * algo_orphan_list: a registry that owns a list of three hundred nodes, lost as a
  * whole.
  */
 #include <linux/init.h>
@@ -45,7 +45,7 @@ static noinline int lose_registry(void)
 
 	if (!r)
 		return -ENOMEM;
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < 300; i++) {
 		err = registry_add(r);
 		if (err)
 			return err;
