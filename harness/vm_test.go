@@ -61,8 +61,9 @@ func testInitrd(t testing.TB, arch, tree string) string {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	archive := newc(t, map[string][]byte{
-		"init":                          readFile(t, agent),
-		"lib/kmemgate/kmemleak-test.ko": canaryModule(t, tree),
+		"init":                            readFile(t, agent),
+		"lib/kmemgate/kmemleak-test.ko":   canaryModule(t, tree),
+		"lib/kmemgate/kmemgate_noscan.ko": readFile(t, filepath.Join(tree, "../stripped/kmemgate_noscan.ko")),
 	})
 	path := filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, os.WriteFile(path, archive, 0o644))
