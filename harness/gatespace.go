@@ -92,15 +92,15 @@ func (g *Gate) makeUserspace(ctx context.Context, k *kernels.Kernel) ([]string, 
 // this kernel loads.
 func (g *Gate) kernelModules(ctx context.Context, k *kernels.Kernel) (string, error) {
 	const name = "modules.cpio"
-	canary, err := g.readCanary(ctx, k)
-	if err != nil {
-		return "", err
-	}
-	noScan, err := os.ReadFile(k.NoScan())
-	if err != nil {
-		return "", hostError("run again: what the cache has lost is made again", "kernel %s: %w", k.Release, err)
-	}
-	dir, _, err := g.Host.cache().Entry(ctx, kernels.KindUserland, "modules-"+k.Key, func(_ context.Context, dir string) error {
+	dir, _, err := g.Host.cache().Entry(ctx, kernels.KindUserland, "modules-"+k.Key, func(ctx context.Context, dir string) error {
+		canary, err := g.readCanary(ctx, k)
+		if err != nil {
+			return err
+		}
+		noScan, err := os.ReadFile(k.NoScan())
+		if err != nil {
+			return hostError("run again: what the cache has lost is made again", "kernel %s: %w", k.Release, err)
+		}
 		var archive bytes.Buffer
 		if err := initramfs.KernelModules(&archive, canary, noScan); err != nil {
 			return err

@@ -113,7 +113,7 @@ func gaps(variables []span, start, end uint64) []span {
 		if v.start >= known.end()+minGap && known.size > 0 {
 			all = append(all, span{"behind " + known.what, known.end(), v.start - known.end()})
 		}
-		if v.end() > known.end() || v.start > known.end() {
+		if v.end() > known.end() || v.start >= known.end() {
 			known = v
 		}
 	}

@@ -37,6 +37,7 @@ func TestNoScanSpans(t *testing.T) {
 	assert.Equal(t, []span{pool, log, {"behind printk_time", 0x35004, 0x4affc}}, noScanSpans(linked(borders...)))
 	// A symbol without a size may be the start of anything.
 	assert.Equal(t, []span{pool, log}, noScanSpans(linked(append(borders, global("early_stack", 0x36000, 0))...)))
+	assert.Equal(t, []span{pool, log}, noScanSpans(linked(append(borders, global("early_stack", 0x35004, 0))...)))
 	// One within another hides no gap and makes none.
 	assert.Equal(t, []span{pool, log, {"behind big", 0x6f000, 0x11000}},
 		noScanSpans(linked(append(borders, global("big", 0x35010, 0x39ff0), global("alias", 0x36000, 8))...)))

@@ -20,7 +20,7 @@ import (
 //
 //	go test ./scenarios -run 'Scenarios/6.12/arm64/leak-on-exit'
 func TestScenarios(t *testing.T) {
-	debug.SetGCPercent(400) // the guests want the processors; a heap of 60 MB may grow
+	debug.SetGCPercent(400) // the guests want the processors
 	files, err := filepath.Glob("*/kmemgate.yml")
 	require.NoError(t, err)
 	require.NotEmpty(t, files, "no scenario found")
