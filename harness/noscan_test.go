@@ -14,7 +14,8 @@ import (
 )
 
 // askWhatIsScanned has kmemleak tell of the objects that begin where the kernel's
-// zeroed and other data do, and prints where the parts lie that must not be in them.
+// zeroed and other data do, and prints where the parts lie that must not be in them,
+// and which caches of the slab allocator have files in sysfs.
 const askWhatIsScanned = `
 for name in _sdata __bss_start mem_pool _printk_rb_static_infos; do
 	line=$(grep " $name\$" /proc/kallsyms)
@@ -24,10 +25,12 @@ for name in _sdata __bss_start; do
 	line=$(grep " $name\$" /proc/kallsyms)
 	printf %s dump=0x${line%% *} > /sys/kernel/debug/kmemleak
 done
+find /sys/kernel/slab -name objects
 `
 
 // TestNoScan asks a guest's kmemleak what it scans of the kernel's data: it ends where
-// kmemleak's own notes and the kernel's log begin.
+// kmemleak's own notes and the kernel's log begin. Of the slab allocator's files those
+// are left that the agent reads.
 func TestNoScan(t *testing.T) {
 	gateKernel(t)
 	gate := testGate(t)
@@ -46,6 +49,7 @@ func TestNoScan(t *testing.T) {
 		assert.LessOrEqual(t, start+size, end, "%s is scanned with %s", to, from)
 		assert.NotZero(t, size)
 	}
+	assert.Equal(t, []string{"/sys/kernel/slab/kmemleak_object/objects"}, regexp.MustCompile(`(?m)^/sys/kernel/slab/.*$`).FindAllString(string(said), -1))
 }
 
 func addressSaid(t *testing.T, said []byte, name string) uint64 {

@@ -137,7 +137,7 @@ func (b *Builder) logf(format string, args ...any) {
 
 // recipeVersion is part of every kernel's key: raise it when the way kernels
 // are built changes so that old builds must not be used.
-const recipeVersion = "6"
+const recipeVersion = "7"
 
 // Kernel returns the kernel that spec asks for, from the cache or built. It
 // stays in the cache until Close, and until then "6.12" is the same kernel

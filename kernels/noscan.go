@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,15 +31,19 @@ type span struct {
 
 func (s span) end() uint64 { return s.start + s.size }
 
-// unreferring are variables of the kernel, by their source file, that hold no
-// reference to an object that may leak, though kmemleak scans them with all other data:
-// its own notes about the objects of early boot, which would each be referenced by its
-// note alone; and the kernel's log, which is text and numbers.
+// unreferring are variables of the kernel, by their source file (none for what is not
+// static), that hold no reference to an object that may leak, though kmemleak scans them
+// with all other data: its own notes about the objects of early boot, which would each be
+// referenced by its note alone; the kernel's log, which is text and numbers; the numbers
+// of NR_CPUS processors; and the pools of backtraces, whole pages that are no objects.
 var unreferring = map[string]string{
 	"mem_pool":                "kmemleak.c",
 	"__log_buf":               "printk.c",
 	"_printk_rb_static_descs": "printk.c",
 	"_printk_rb_static_infos": "printk.c",
+	"cpu_topology":            "",
+	"stack_pools":             "stackdepot.c",
+	"stack_slabs":             "stackdepot.c", // before 6.3
 }
 
 // minGap is the smallest space between two variables that is left out of scans: what
@@ -49,7 +54,16 @@ const minGap = 64 << 10
 // (mm/kmemleak.c).
 var scannedData = [][2]string{{"_sdata", "_edata"}, {"__bss_start", "__bss_stop"}}
 
-// spansHeader is C: the end of the kernel's image, and the parts of its data that
+// moduleSymbols are what the module knows of the kernel beside what is exported to
+// it, by the names that it gives them; what a kernel lacks is 0.
+var moduleSymbols = map[string]string{
+	"KERNEL_END": "_end",
+	"SLAB_KSET":  "slab_kset",  // mm/slub.c: its caches' folders in sysfs
+	"SLAB_ATTRS": "slab_attrs", // … and the files of one
+	"VIRTIO_BUS": "virtio_bus", // drivers/virtio/virtio.c
+}
+
+// spansHeader is C: addresses in the kernel's image, and the parts of its data that
 // scans need not read.
 func spansHeader(vmlinux string) ([]byte, error) {
 	file, err := elf.Open(vmlinux)
@@ -62,11 +76,19 @@ func spansHeader(vmlinux string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", vmlinux, err)
 	}
 	var header bytes.Buffer
-	i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == "_end" })
-	if i < 0 {
-		return nil, fmt.Errorf("%s has no symbol _end", vmlinux)
+	for _, name := range slices.Sorted(maps.Keys(moduleSymbols)) {
+		symbol := moduleSymbols[name]
+		i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == symbol })
+		switch {
+		case i >= 0:
+			fmt.Fprintf(&header, "#define %s %#xUL\n", name, symbols[i].Value)
+		case symbol == "_end":
+			return nil, fmt.Errorf("%s has no symbol _end", vmlinux)
+		default:
+			fmt.Fprintf(&header, "#define %s 0UL\n", name)
+		}
 	}
-	fmt.Fprintf(&header, "#define KERNEL_END %#xUL\n\nstatic const struct span spans[] __initconst = {\n", symbols[i].Value)
+	header.WriteString("\nstatic const struct span spans[] __initconst = {\n")
 	for _, s := range noScanSpans(symbols) {
 		fmt.Fprintf(&header, "\t{ %#xUL, %#x }, /* %s */\n", s.start, s.size, s.what)
 	}
@@ -89,7 +111,7 @@ func noScanSpans(symbols []elf.Symbol) []span {
 		}
 		v := span{s.Name, s.Value, s.Size}
 		variables = append(variables, v)
-		if s.Size > 0 && source != "" && unreferring[s.Name] == source {
+		if file, ok := unreferring[s.Name]; ok && s.Size > 0 && file == source {
 			found = append(found, v)
 		}
 	}

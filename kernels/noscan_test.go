@@ -41,5 +41,8 @@ func TestNoScanSpans(t *testing.T) {
 	// One within another hides no gap and makes none.
 	assert.Equal(t, []span{pool, log, {"behind big", 0x6f000, 0x11000}},
 		noScanSpans(linked(append(borders, global("big", 0x35010, 0x39ff0), global("alias", 0x36000, 8))...)))
+	// Of a name that is not static there is one.
+	assert.Equal(t, []span{pool, log, {"cpu_topology", 0x18000, 0x800}, {"behind printk_time", 0x35004, 0x4affc}},
+		noScanSpans(linked(append(borders, global("cpu_topology", 0x18000, 0x800))...)))
 	assert.Empty(t, noScanSpans(nil))
 }

@@ -95,9 +95,9 @@ func (h *slabHolders) fillSlabs(most int) {
 	}
 }
 
-// slabChecks is 1 where the caches of kmalloc are debugged, as slub_debug has them.
-// Only then are all free objects counted: others keep some for each CPU.
-const slabChecks = "/sys/kernel/slab/kmalloc-128/sanity_checks"
+// slabChecks is 1 where all caches are debugged, as slub_debug has them. Only then are
+// all free objects counted: others keep some for each CPU.
+const slabChecks = objectCache + "/sanity_checks"
 
 // freeObjects counts the free objects of each class of kmalloc, up to most.
 //
@@ -126,8 +126,8 @@ type slabHolders struct {
 }
 
 // perFolder is how many attributes a folder gets in a row: 6.1 looks through all of a
-// folder's for a name.
-const perFolder = 12
+// folder's for a name, and each folder's inode is scanned from then on.
+const perFolder = 48
 
 // hold takes an object of the class, and its name one of another.
 func (h *slabHolders) hold(class int, long bool) {
