@@ -3,14 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
 
-// readFile is os.ReadFile by raw system calls: the os package hands a file of sysfs to
+// What each clone does to a file is done by raw system calls: the os package hands it to
 // Go's poller, which costs three system calls more, and code for each clone to translate.
+
+// readFile is os.ReadFile.
 func readFile(path string) ([]byte, error) { return readToEOF(path, 4<<10, wire.MaxStream) }
 
 // readToEOF reads a file of up to limit bytes, into a buffer that has room for so many
@@ -49,4 +52,43 @@ func writeFile(path, s string) (int, error) {
 	}
 	defer unix.Close(fd)
 	return unix.Write(fd, []byte(s))
+}
+
+// names are the names in a folder, in the order of the kernel's.
+func names(dir string) ([]string, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var list []string
+	buf := make([]byte, 8<<10)
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if err != nil || n <= 0 {
+			return list, err
+		}
+		_, _, list = unix.ParseDirent(buf[:n], -1, list)
+	}
+}
+
+// makeDir is os.MkdirAll, quick where the folder above is there.
+func makeDir(path string, mode uint32) error {
+	if err := unix.Mkdir(path, mode); err == nil || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return os.MkdirAll(path, os.FileMode(mode))
+}
+
+// fileWriter writes to the file of this descriptor.
+type fileWriter int
+
+func (fd fileWriter) Write(p []byte) (int, error) {
+	for n := 0; ; {
+		more, err := unix.Write(int(fd), p[n:])
+		n += max(more, 0)
+		if n == len(p) || err != nil && !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/cavaliergopher/cpio"
+	"golang.org/x/sys/unix"
 
 	"github.com/kmemgate/kmemgate/initramfs/wire"
 )
@@ -80,20 +80,20 @@ func unpackFile(h *cpio.Header, r io.Reader, dir string) error {
 	path := filepath.Join(dir, h.Name)
 	switch {
 	case h.Mode.IsDir():
-		return os.MkdirAll(path, os.FileMode(h.Mode.Perm())|0o700)
+		return makeDir(path, uint32(h.Mode.Perm())|0o700)
 	case !h.Mode.IsRegular():
 		return fmt.Errorf("mode %v: want a file or a directory", h.Mode)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeDir(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, os.FileMode(h.Mode.Perm()))
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC|unix.O_CLOEXEC, uint32(h.Mode.Perm()))
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, r)
+	n, err := io.Copy(fileWriter(fd), r)
 	if err == nil && n != h.Size { // to io.Copy, an archive that is cut ends well
 		err = fmt.Errorf("%d bytes of %d: %w", n, h.Size, io.ErrUnexpectedEOF)
 	}
-	return errors.Join(err, f.Close())
+	return errors.Join(err, unix.Close(fd))
 }

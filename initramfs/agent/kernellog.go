@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -130,10 +129,5 @@ func unescape(s []byte) []byte {
 // mark writes a line of ours into the kernel's log. Without its newline the
 // record would stay open, and show up in the log of whoever reads next.
 func mark(format string, args ...any) {
-	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	fmt.Fprintf(f, "<5>kmemgate: "+format+"\n", args...)
+	_, _ = writeFile("/dev/kmsg", fmt.Sprintf("<5>kmemgate: "+format+"\n", args...))
 }

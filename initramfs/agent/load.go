@@ -31,13 +31,13 @@ func (c *worker) load(r request) error {
 func (c *worker) insert(r request) (wire.Load, error) {
 	m := r.Module
 	l := wire.Load{Module: m.Name, UnderTest: m.UnderTest, Cycle: r.Cycle, PID: os.Getpid(), Begin: jiffies()}
-	f, err := os.Open(m.File)
+	fd, err := unix.Open(m.File, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		l.Errno = errnoName(err)
-		return l, fail(wire.ReasonLoadFailed, err)
+		return l, fail(wire.ReasonLoadFailed, fmt.Errorf("%s: %w", m.File, err))
 	}
-	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), m.Params, 0); err != nil {
+	defer unix.Close(fd)
+	if err := unix.FinitModule(fd, m.Params, 0); err != nil {
 		l.End = jiffies()
 		l.Errno = errnoName(err)
 		l.Sections, err = c.refusal(m, err)
@@ -98,19 +98,19 @@ func (s *sectionLog) take(line []byte) bool {
 // by now, but not its address.
 func sections(name string) map[string]uint64 {
 	dir := filepath.Join("/sys/module", name, "sections")
-	entries, err := os.ReadDir(dir)
+	list, err := names(dir)
 	if err != nil {
 		return nil
 	}
 	at := map[string]uint64{}
-	for _, e := range entries {
-		b, err := readFile(filepath.Join(dir, e.Name()))
+	for _, section := range list {
+		b, err := readFile(dir + "/" + section)
 		if err != nil {
 			continue
 		}
 		addr, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(string(b)), "0x"), 16, 64)
 		if err == nil && addr != 0 {
-			at[e.Name()] = addr
+			at[section] = addr
 		}
 	}
 	return at
@@ -135,14 +135,15 @@ func coreSize(name string) uint64 {
 // bound lists the devices under the module's drivers: /sys/module/X/drivers
 // holds links named BUS:DRIVER, whose targets hold a link for each device.
 func bound(name string) []string {
-	drivers, _ := filepath.Glob(filepath.Join("/sys/module", name, "drivers", "*"))
+	dir := "/sys/module/" + name + "/drivers/"
+	drivers, _ := names(dir)
 	var list []string
 	for _, d := range drivers {
-		entries, _ := os.ReadDir(d + "/")
-		for _, e := range entries {
-			target, err := os.Readlink(filepath.Join(d, e.Name()))
+		devices, _ := names(dir + d + "/")
+		for _, e := range devices {
+			target, err := os.Readlink(dir + d + "/" + e)
 			if err == nil && strings.Contains(target, "/devices/") {
-				list = append(list, filepath.Base(d)+":"+e.Name())
+				list = append(list, d+":"+e)
 			}
 		}
 	}
@@ -178,10 +179,8 @@ func remove(name string) error {
 }
 
 func holders(name string) (by []string, refs int) {
-	entries, _ := os.ReadDir(filepath.Join("/sys/module", name, "holders"))
-	for _, e := range entries {
-		by = append(by, e.Name())
-	}
+	by, _ = names(filepath.Join("/sys/module", name, "holders"))
+	sort.Strings(by)
 	b, _ := readFile(filepath.Join("/sys/module", name, "refcnt"))
 	refs, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 	return by[:min(len(by), 64)], refs
