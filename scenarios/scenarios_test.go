@@ -33,7 +33,7 @@ func TestScenarios(t *testing.T) {
 
 func suiteOptions(pairs string) leaktest.Options {
 	if strings.TrimSpace(pairs) == "" {
-		return leaktest.Options{Pairs: scenarios.Pairs, BuiltOnly: true}
+		return leaktest.Options{Pairs: scenarios.Pairs, BuiltOnly: true, Overlap: true}
 	}
-	return leaktest.Options{Pairs: strings.Fields(pairs), Env: []string{"KMEMGATE_PAIRS=" + pairs}}
+	return leaktest.Options{Pairs: strings.Fields(pairs), Overlap: true, Env: []string{"KMEMGATE_PAIRS=" + pairs}}
 }

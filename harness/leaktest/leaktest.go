@@ -31,6 +31,10 @@ type Options struct {
 	// Env is what stands before go test in the command that a failure prints,
 	// where the test heeds variables of its own: "PAIRS=6.12/arm64".
 	Env []string
+	// Overlap starts a pair while the last guests of the one before it still
+	// run. Run then returns before they have: what they need must outlive
+	// the test's own function.
+	Overlap bool
 }
 
 // Run gates the drivers in dirs, each as a subtest KERNEL/ARCH/NAME. A driver
@@ -51,6 +55,9 @@ func Run(t *testing.T, opt Options, dirs ...string) {
 			wanted := slices.DeleteFunc(slices.Clone(list), func(s *scenarios.Scenario) bool { return !opt.wants(s, p) })
 			if slices.ContainsFunc(wanted, plainKernel) {
 				opt.needKernel(t, gate, &scenarios.Scenario{}, p) // said once for all of them
+			}
+			if opt.Overlap {
+				t.Parallel() // the next pair has its kernel prepared, then all run
 			}
 			for _, s := range wanted {
 				t.Run(s.Name, func(t *testing.T) {
