@@ -32,14 +32,8 @@ find /sys/kernel/slab -name objects
 // kmemleak's own notes and the kernel's log begin. Of the slab allocator's files those
 // are left that the agent reads.
 func TestNoScan(t *testing.T) {
-	gateKernel(t)
-	gate := testGate(t)
-	s, err := scenarios.Load("../scenarios/clean")
-	require.NoError(t, err)
-	s.Kernels, s.Arches, s.Exercise = []string{"6.12"}, []string{"x86_64"}, askWhatIsScanned
-	run := gateOnce(t, gate, s)
-	said := readFile(t, filepath.Join(gate.Out, run.Dir, "exercise.log"))
-	dmesg := readFile(t, filepath.Join(gate.Out, run.Dir, "dmesg.txt"))
+	dir := askGuest(t, askWhatIsScanned)
+	said, dmesg := readFile(t, filepath.Join(dir, "exercise.log")), readFile(t, filepath.Join(dir, "dmesg.txt"))
 	for from, to := range map[string]string{"_sdata": "_printk_rb_static_infos", "__bss_start": "mem_pool"} {
 		start, end := addressSaid(t, said, from), addressSaid(t, said, to)
 		object := regexp.MustCompile(fmt.Sprintf(`kmemleak: Object 0x%x \(size (\d+)\)`, start)).FindSubmatch(dmesg)
@@ -50,6 +44,17 @@ func TestNoScan(t *testing.T) {
 		assert.NotZero(t, size)
 	}
 	assert.Equal(t, []string{"/sys/kernel/slab/kmemleak_object/objects"}, regexp.MustCompile(`(?m)^/sys/kernel/slab/.*$`).FindAllString(string(said), -1))
+}
+
+// askGuest has a guest run a script, and returns the folder of its evidence.
+func askGuest(t *testing.T, script string) string {
+	t.Helper()
+	gateKernel(t)
+	gate := testGate(t)
+	s, err := scenarios.Load("../scenarios/clean")
+	require.NoError(t, err)
+	s.Kernels, s.Arches, s.Exercise = []string{"6.12"}, []string{"x86_64"}, script
+	return filepath.Join(gate.Out, gateOnce(t, gate, s).Dir)
 }
 
 func addressSaid(t *testing.T, said []byte, name string) uint64 {

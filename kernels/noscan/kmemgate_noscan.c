@@ -104,8 +104,8 @@ static void __init end_lists_of_reserved_pages(void)
 }
 
 /*
- * A cache of the slab allocator has some 30 files in sysfs: two in three of all there,
- * one in five of all objects. All go but those of kmemleak's records, which
+ * A cache of the slab allocator has some 30 files in sysfs: three in five of all nodes
+ * there, one in six of all objects. All go but those of kmemleak's records, which
  * the agent reads.
  */
 static void __init remove_files_of_slab_caches(void)
